@@ -1,0 +1,49 @@
+# Every target does its own set-up and works on a fresh machine with a Rust toolchain.
+# `demo` and `test` are the two that a newcomer needs.
+
+CARGO ?= cargo
+NODES ?= 8
+PROFILE ?= release
+
+.PHONY: demo build test check fix bench fuzz toolchain clean
+
+## Build, then watch a ring install an application on demand and lose a node without losing data.
+demo: build
+	target/release/prost demo --nodes $(NODES)
+
+build: toolchain
+	$(CARGO) build --release --locked --package prost-node
+
+## Everything that must hold: unit, property, simulated-world and end-to-end tests, and the fuzz targets for a moment.
+test: toolchain
+	$(CARGO) test --workspace --locked
+	cd peerlets && $(CARGO) test --workspace --locked --exclude prost-echo --exclude prost-dht --lib
+	$(MAKE) fuzz
+
+## Read-only: format, lints, documentation.
+check: toolchain
+	$(CARGO) fmt --all --check
+	cd peerlets && $(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	sh tests/pure.sh
+
+## Writes: format and what clippy can mend by itself.
+fix:
+	$(CARGO) fmt --all
+	cd peerlets && $(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+## Ratios against bare quinn in the same run.
+bench: toolchain
+	$(CARGO) bench --locked --package prost-node
+
+fuzz:
+	sh fuzz/run.sh
+
+toolchain:
+	sh peerlets/toolchain.sh
+
+clean:
+	$(CARGO) clean
+	rm -rf peerlets/target fuzz/target

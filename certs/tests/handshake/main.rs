@@ -1,0 +1,5 @@
+//! Handshakes between real TLS ends: who gets in, and why the others do not.
+
+mod certificates;
+mod protocol;
+mod world;

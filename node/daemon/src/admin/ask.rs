@@ -1,0 +1,121 @@
+//! What the administration interface asks the driver, and what it is told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use prost_kbr::{AppId, Key, NodeId, Outcome, Peer};
+use prost_manager::{CallFailure, InstallFailure};
+use prost_package::Package;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// A question, with where its answer goes. A driver that drops the sender is shutting down.
+#[derive(Debug)]
+pub enum Ask {
+    /// How is the node?
+    Status(oneshot::Sender<Box<Status>>),
+    /// Who is responsible for the key, and how does one get there?
+    Lookup(Key, oneshot::Sender<Outcome>),
+    /// Which neighbours has this peer (predecessors, successors)? None where it does not answer.
+    Neighbours(Peer, oneshot::Sender<Option<(Vec<Peer>, Vec<Peer>)>>),
+    /// Install a package here.
+    Install(Box<Package>, oneshot::Sender<Result<AppId, InstallFailure>>),
+    /// Remove an application, by name or full id, with its records.
+    Remove(String, oneshot::Sender<Result<AppId, CallFailure>>),
+    /// Ask an application something.
+    Call {
+        /// Its name or full id.
+        app: String,
+        /// What is asked.
+        method: String,
+        /// With what.
+        body: Bytes,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Bytes, CallFailure>>,
+    },
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node's id.
+    pub id: NodeId,
+    /// Its version.
+    pub version: String,
+    /// Where it can be reached.
+    pub addr: SocketAddr,
+    /// The ring's name.
+    pub ring: String,
+    /// `joining`, `bootstrap` (fewer members than a successor list holds), `member` or `left`.
+    pub state: String,
+    /// Seconds since it was started.
+    pub uptime_s: f64,
+    /// Nodes before it, nearest first.
+    pub predecessors: Vec<Neighbour>,
+    /// Nodes after it, nearest first.
+    pub successors: Vec<Neighbour>,
+    /// Fingers that are no successors.
+    pub fingers: Vec<Neighbour>,
+    /// Live connections.
+    pub connections: usize,
+    /// Applications it knows.
+    pub peerlets: Vec<PeerletStatus>,
+    /// The latest installations, oldest first.
+    pub installs: Vec<Install>,
+    /// Refusals to run an application, by reason.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+/// A node that this one knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it can be reached.
+    pub addr: SocketAddr,
+    /// Smoothed round-trip time in microseconds; none where there is no connection.
+    pub rtt_us: Option<u64>,
+}
+
+/// One application on a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerletStatus {
+    /// Its full id, `name@provider`.
+    pub app: String,
+    /// Its name.
+    pub name: String,
+    /// Its version, once known.
+    pub version: Option<String>,
+    /// `fetching`, `starting`, `running` or `failed: ` and the reason.
+    pub state: String,
+    /// Events run.
+    pub calls: u64,
+    /// Events that trapped.
+    pub traps: u64,
+    /// Fuel burnt.
+    pub fuel: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes of records.
+    pub storage_bytes: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Events that wait.
+    pub queued: usize,
+}
+
+/// One installation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Install {
+    /// The application's full id.
+    pub app: String,
+    /// `local`, `previous-hop`, `overlay` or `url`.
+    pub from: String,
+    /// The node that the code came from.
+    pub peer: Option<NodeId>,
+    /// Bytes of manifest and component.
+    pub bytes: u64,
+    /// Milliseconds from the first message to the application running.
+    pub ms: u64,
+}

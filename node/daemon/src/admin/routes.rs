@@ -1,0 +1,230 @@
+//! What can be asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use prost_kbr::{Failure, Key, Peer};
+use prost_manager::{CallFailure, InstallFailure};
+use prost_package::Package;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::ask::{Ask, Status};
+use super::guard;
+use super::token::Token;
+use crate::metrics::Metrics;
+
+/// Requests answered at once.
+const AT_ONCE: usize = 64;
+/// How long a request's answer may take.
+const PATIENCE: Duration = Duration::from_secs(35);
+/// How long a request's body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// Largest body of a request.
+const MAX_BODY: usize = 1 << 20;
+/// Largest package file: the largest component, and room for its manifest.
+const MAX_PACKAGE: usize = Package::MAX_COMPONENT as usize + (1 << 20);
+
+/// What all requests share.
+pub(super) struct Shared {
+    pub(super) token: Token,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) remote: bool,
+}
+
+struct Interface {
+    shared: Shared,
+    places: Semaphore,
+}
+
+type Asked = State<Arc<Interface>>;
+
+pub(super) fn router(shared: Shared) -> Router {
+    let interface = Arc::new(Interface { shared, places: Semaphore::new(AT_ONCE) });
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/ring/lookup", post(lookup))
+        .route("/api/v1/ring/neighbours", post(neighbours))
+        .route("/api/v1/peerlets", get(peerlets))
+        .route("/api/v1/peerlets", post(install).layer(DefaultBodyLimit::max(MAX_PACKAGE)))
+        .route("/api/v1/peerlets/{app}", delete(remove))
+        .route("/api/v1/apps/{app}/{method}", post(call))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here", "see GET /api/v1/status") })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(interface.clone(), admit))
+        .with_state(interface)
+}
+
+/// What each request must pass, and the bounds on all of them together.
+async fn admit(State(interface): Asked, request: Request, next: Next) -> Response {
+    let shared = &interface.shared;
+    let checked = guard::check(request.method(), request.uri(), request.headers(), &shared.token, shared.remote);
+    if let Err(refused) = checked {
+        let (error, hint) = refused.message();
+        return Problem::new(refused.status(), error, hint).into_response();
+    }
+    let Ok(_place) = interface.places.try_acquire() else {
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once", "try again").into_response();
+    };
+    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, "no answer in time", "try again").into_response(),
+    }
+}
+
+/// An error, as JSON: what is wrong, and what to do about it.
+#[derive(Debug, Serialize)]
+struct Problem {
+    #[serde(skip)]
+    status: StatusCode,
+    error: String,
+    hint: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, error: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem { status, error: error.into(), hint: hint.into() }
+    }
+
+    fn shutting_down() -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the node is shutting down", "ask another node")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(self)).into_response()
+    }
+}
+
+/// Asks the driver, and waits for its answer.
+async fn ask<T>(interface: &Interface, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Problem> {
+    let (reply, answer) = oneshot::channel();
+    interface.shared.asks.send(make(reply)).await.map_err(|_| Problem::shutting_down())?;
+    answer.await.map_err(|_| Problem::shutting_down())
+}
+
+async fn metrics(State(interface): Asked) -> Response {
+    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    ([kind], Body::from(interface.shared.metrics.render())).into_response()
+}
+
+async fn ready(State(interface): Asked) -> Result<&'static str, Problem> {
+    let status = ask(&interface, Ask::Status).await?;
+    if is_member(&status) {
+        return Ok("ready\n");
+    }
+    let error = format!("the node is not a member of the ring: {}", status.state);
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error, "wait, or look at the log"))
+}
+
+fn is_member(status: &Status) -> bool {
+    matches!(status.state.as_str(), "member" | "bootstrap")
+}
+
+async fn status(State(interface): Asked) -> Result<Json<Status>, Problem> {
+    ask(&interface, Ask::Status).await.map(|status| Json(*status))
+}
+
+/// A key, or a name whose key is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum Wanted {
+    Key(Key),
+    Name(String),
+}
+
+async fn lookup(State(interface): Asked, Json(wanted): Json<Wanted>) -> Result<Response, Problem> {
+    let key = match wanted {
+        Wanted::Key(key) => key,
+        Wanted::Name(name) => Key::hash(name.as_bytes()),
+    };
+    let outcome = ask(&interface, |reply| Ask::Lookup(key, reply)).await?;
+    Ok(Json(json!({ "key": key, "result": outcome.result, "hops": outcome.hops, "path": outcome.path })).into_response())
+}
+
+async fn neighbours(State(interface): Asked, Json(peer): Json<Peer>) -> Result<Response, Problem> {
+    let answer = ask(&interface, |reply| Ask::Neighbours(peer, reply)).await?;
+    let Some((predecessors, successors)) = answer else {
+        let error = format!("node {} does not answer", peer.id);
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, error, "it may have left the ring"));
+    };
+    Ok(Json(json!({ "predecessors": predecessors, "successors": successors })).into_response())
+}
+
+async fn peerlets(State(interface): Asked) -> Result<Response, Problem> {
+    let status = ask(&interface, Ask::Status).await?;
+    Ok(Json(status.peerlets).into_response())
+}
+
+async fn install(State(interface): Asked, request: Request) -> Result<Response, Problem> {
+    let body = body(request, MAX_PACKAGE).await?;
+    let package = Package::decode(body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, error.to_string(), "make one with 'prost peerlet sign'")
+    })?;
+    let installed = ask(&interface, |reply| Ask::Install(Box::new(package), reply)).await?;
+    let app = installed.map_err(|failure| {
+        let (status, hint) = match &failure {
+            InstallFailure::Refused { .. } => (StatusCode::FORBIDDEN, "see the node's policy"),
+            InstallFailure::Older { .. } => (StatusCode::CONFLICT, "sign it with a higher sequence"),
+            InstallFailure::Busy => (StatusCode::CONFLICT, "try again"),
+        };
+        Problem::new(status, failure.to_string(), hint)
+    })?;
+    Ok(Json(json!({ "app": app.to_string() })).into_response())
+}
+
+async fn remove(State(interface): Asked, Path(app): Path<String>) -> Result<Response, Problem> {
+    let removed = ask(&interface, |reply| Ask::Remove(app, reply)).await?;
+    let app = removed.map_err(|failure| call_problem(&failure))?;
+    Ok(Json(json!({ "app": app.to_string() })).into_response())
+}
+
+async fn call(
+    State(interface): Asked,
+    Path((app, method)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let body = body(request, MAX_BODY).await?;
+    let answer = ask(&interface, |reply| Ask::Call { app, method, body, reply }).await?;
+    let bytes: Bytes = answer.map_err(|failure| call_problem(&failure))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+async fn body(request: Request, most: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(request.into_body(), most)).await;
+    match read {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => {
+            let error = format!("the body is longer than {most} bytes, or broke off");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error, "send less at once"))
+        }
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time", "send it faster")),
+    }
+}
+
+fn call_problem(failure: &CallFailure) -> Problem {
+    let (status, hint) = match failure {
+        CallFailure::NotInstalled(_) => (StatusCode::NOT_FOUND, "see 'prost peerlet list'"),
+        CallFailure::Ambiguous(_) => (StatusCode::CONFLICT, "see 'prost peerlet list'"),
+        CallFailure::Refused(_) => (StatusCode::FORBIDDEN, "see the node's policy"),
+        CallFailure::Application(_) => (StatusCode::UNPROCESSABLE_ENTITY, "this is the application's own answer"),
+        CallFailure::Failed(Failure::Deadline) => (StatusCode::GATEWAY_TIMEOUT, "try again"),
+        CallFailure::Failed(Failure::Overloaded) => (StatusCode::SERVICE_UNAVAILABLE, "try again later"),
+        CallFailure::Failed(_) => (StatusCode::BAD_GATEWAY, "see the node's log"),
+    };
+    Problem::new(status, failure.to_string(), hint)
+}

@@ -1,0 +1,175 @@
+//! The command line: `prost NOUN VERB`.
+//!
+//! Results go to standard output, everything else to standard error. A command that fails prints one line, what is wrong
+//! and what to do next, and ends with a code of [`exit`](crate::exit).
+
+mod cert;
+mod demo;
+mod dht;
+mod failure;
+mod node;
+mod output;
+mod peerlet;
+mod ring;
+mod status;
+mod target;
+mod walk;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit;
+use failure::Failure;
+
+/// One overlay network for many peer-to-peer applications.
+#[derive(Debug, Parser)]
+#[command(name = "prost", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   tried, and the answer is no
+  64  the command line is wrong
+  65  what was given to work on is malformed or damaged
+  66  a file cannot be read
+  69  the node, or whom it needs, does not answer
+  70  the disk failed, or the program is wrong
+  73  a file, a lock or a socket cannot be had
+  77  permission is missing
+  78  the configuration is wrong";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node.
+    Node(Box<node::NodeArgs>),
+    /// Start a ring on this machine, store files through an application installed on demand, kill a node, compare.
+    Demo(demo::DemoArgs),
+    /// Make keys and certificates.
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
+    /// Make, install and list applications.
+    #[command(subcommand)]
+    Peerlet(peerlet::PeerletCommand),
+    /// Store values in the ring and read them.
+    #[command(subcommand)]
+    Dht(dht::DhtCommand),
+    /// Look at the ring.
+    #[command(subcommand)]
+    Ring(ring::RingCommand),
+    /// Show how a node is.
+    Status(status::StatusArgs),
+    /// Ask a node whether it is a member of its ring.
+    Health(status::HealthArgs),
+}
+
+/// Runs the command of this process, and says how it went.
+pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Runs a command, its program's name first.
+fn run(line: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(line) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is an error too, of the kind that goes to standard output. Who closed that does not want it.
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::OK };
+        }
+    };
+    match execute(&cli.command) {
+        Ok(()) => exit::OK,
+        Err(failure) => {
+            if let Some(line) = failure.line() {
+                eprintln!("{line}");
+            }
+            failure.code
+        }
+    }
+}
+
+fn execute(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Node(args) => node::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Cert(command) => cert::run(command),
+        Command::Peerlet(command) => peerlet::run(command),
+        Command::Dht(command) => dht::run(command),
+        Command::Ring(command) => ring::run(command),
+        Command::Status(args) => status::status(args),
+        Command::Health(args) => status::health(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn code(line: &str) -> u8 {
+        run(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        let lines = [
+            "node --config prost.toml --check-config",
+            "demo --nodes 8 --input src --json --keep",
+            "cert ca --ring main --out d",
+            "cert node --ca-dir d --name a --out n",
+            "cert node --open",
+            "peerlet key --out k",
+            "peerlet build dir -o c.wasm",
+            "peerlet sign c.wasm --key k --name dht --app-version 1.2.3 --reason route=x --budget queue=1",
+            "peerlet inspect p --json",
+            "peerlet install p --admin http://127.0.0.1:1 --token-file t",
+            "peerlet list --json",
+            "peerlet remove dht",
+            "dht put name file",
+            "dht put name",
+            "dht get name -o file",
+            "dht remove name",
+            "dht list name --json",
+            "ring show --json",
+            "ring lookup name --json",
+            "ring check --json",
+            "status --json",
+            "health",
+        ];
+        for line in lines {
+            let parsed = Cli::try_parse_from(std::iter::once("prost").chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_usage_errors() {
+        for line in ["prost", "prost fly", "prost cert node", "prost cert node --open --ca-dir d", "prost ring lookup"]
+        {
+            assert_eq!(code(line), exit::USAGE, "{line}");
+        }
+        assert_eq!(code("prost --version"), exit::OK);
+        assert_eq!(code("prost peerlet sign c --key k --name Not_A_Name"), exit::USAGE);
+    }
+
+    #[test]
+    fn what_is_missing_has_its_code() {
+        assert_eq!(code("prost node --check-config --config /no/such/prost.toml"), exit::CONFIG);
+        assert_eq!(code("prost node --check-config --listen nowhere"), exit::CONFIG);
+        assert_eq!(code("prost peerlet inspect /no/such/package"), exit::NO_INPUT);
+        assert_eq!(code("prost status --admin http://127.0.0.1:1"), exit::UNAVAILABLE);
+        assert_eq!(code("prost health --admin http://127.0.0.1:1 --token-file /no/such/token"), exit::NO_INPUT);
+    }
+}

@@ -1,0 +1,145 @@
+//! `prost peerlet`: making packages, and what a node does with them.
+
+mod build;
+mod inspect;
+mod key;
+mod sign;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use prost_package::Package;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output;
+use super::target::Target;
+use crate::admin::ask::PeerletStatus;
+use crate::exit;
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum PeerletCommand {
+    /// Make a provider's key, which signs packages.
+    Key(key::KeyArgs),
+    /// Compile a crate to a component.
+    Build(build::BuildArgs),
+    /// Make a package of a component.
+    Sign(Box<sign::SignArgs>),
+    /// Show what a package says and what its component imports.
+    Inspect(inspect::InspectArgs),
+    /// Install a package on a node.
+    Install(InstallArgs),
+    /// List the applications on a node.
+    List(ListArgs),
+    /// Remove an application from a node, with the records it keeps there.
+    Remove(RemoveArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct InstallArgs {
+    /// The package.
+    package: PathBuf,
+    #[command(flatten)]
+    target: Target,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    target: Target,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct RemoveArgs {
+    /// Name of the application, or its full id.
+    app: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Serialize)]
+struct Installed {
+    app: String,
+}
+
+/// Does it.
+pub(super) fn run(command: &PeerletCommand) -> Result<(), Failure> {
+    match command {
+        PeerletCommand::Key(args) => key::run(args),
+        PeerletCommand::Build(args) => build::run(args),
+        PeerletCommand::Sign(args) => sign::run(args),
+        PeerletCommand::Inspect(args) => inspect::run(args),
+        PeerletCommand::Install(args) => install(args),
+        PeerletCommand::List(args) => list(args),
+        PeerletCommand::Remove(args) => remove(args),
+    }
+}
+
+fn install(args: &InstallArgs) -> Result<(), Failure> {
+    // Read here too, so that a file that is no package is told from a node that refuses it.
+    let package = read_package(&args.package)?;
+    let app = args.target.client()?.install(&package.encode())?;
+    if args.json { output::json(&Installed { app }) } else { output::line(app) }
+}
+
+fn list(args: &ListArgs) -> Result<(), Failure> {
+    let peerlets = args.target.client()?.status()?.peerlets;
+    if args.json { output::json(&peerlets) } else { print_list(&peerlets) }
+}
+
+fn remove(args: &RemoveArgs) -> Result<(), Failure> {
+    args.target.client()?.remove(&args.app)?;
+    output::line(format!("removed {}", args.app))
+}
+
+/// The applications of a node.
+pub(super) fn print_list(peerlets: &[PeerletStatus]) -> Result<(), Failure> {
+    if peerlets.is_empty() {
+        return output::line("no applications");
+    }
+    let row = |peerlet: &PeerletStatus| {
+        vec![
+            peerlet.name.clone(),
+            peerlet.version.clone().unwrap_or_else(|| "-".to_owned()),
+            peerlet.state.clone(),
+            peerlet.calls.to_string(),
+            peerlet.fuel.to_string(),
+            output::size(peerlet.memory_bytes),
+            output::size(peerlet.storage_bytes),
+            peerlet.app.clone(),
+        ]
+    };
+    output::line("")?;
+    let head = ["peerlet", "version", "state", "calls", "fuel", "memory", "storage", "id"];
+    output::table(&head, &peerlets.iter().map(row).collect::<Vec<_>>())
+}
+
+/// A package file, checked.
+fn read_package(path: &Path) -> Result<Package, Failure> {
+    let bytes = read(path, Package::MAX)?;
+    Package::decode(Bytes::from(bytes)).map_err(|error| {
+        Failure::new(exit::DATA, format!("{}: {error}", path.display()))
+            .hint("make a package with `prost peerlet sign`")
+    })
+}
+
+/// A file of at most this many bytes.
+fn read(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Failure::reading(path, &error))?;
+    if bytes.len() as u64 > max {
+        return Err(Failure::new(exit::DATA, format!("{} is longer than {max} bytes", path.display())));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,138 @@
+//! Why a demo came to nothing.
+
+use std::io;
+use std::path::PathBuf;
+
+use prost_certs::{IssueError, Rejection, SaveError};
+
+use crate::admin_client::AdminError;
+use crate::exit;
+
+/// Why a demo came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// Fewer nodes than make a ring, or more than a demo is for.
+    #[error("a demo has 2 to {max} nodes, not {0}", max = super::MAX_NODES)]
+    Nodes(usize),
+    /// The directory of files cannot be read.
+    #[error("{path}: {error}")]
+    Input {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is nothing to store.
+    #[error("{0}: there is no file in it that can be read")]
+    NoFiles(PathBuf),
+    /// More files than a demo is for.
+    #[error("{path}: more than {max} files", max = super::MAX_FILES)]
+    TooManyFiles {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Certificates cannot be made.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// Certificates cannot be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// A certificate that was just made has no place on the ring.
+    #[error("a new certificate would be refused: {0}")]
+    Certificate(Rejection),
+    /// The operating system refuses something.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// A node's process ended by itself.
+    #[error("{node} has ended: {status}. The end of its log:\n{log}")]
+    NodeEnded {
+        /// Which.
+        node: String,
+        /// Its exit status.
+        status: String,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// A node's process does not say where it can be reached.
+    #[error("{node} is not up after {seconds} s. The end of its log:\n{log}")]
+    NotUp {
+        /// Which.
+        node: String,
+        /// How long it had.
+        seconds: u64,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// The ring does not become what it must be.
+    #[error("no ideal ring after {seconds} s: {right} of {nodes} nodes have the right neighbours")]
+    NoRing {
+        /// How long it had.
+        seconds: u64,
+        /// Nodes with the right neighbours.
+        right: usize,
+        /// All of them.
+        nodes: usize,
+    },
+    /// The package cannot be installed at the first node.
+    #[error("the dht cannot be installed: {0}")]
+    Install(AdminError),
+    /// A file cannot be stored.
+    #[error("{name} cannot be stored: {cause}")]
+    Store {
+        /// The file.
+        name: String,
+        /// Why.
+        cause: String,
+    },
+    /// No node but the first has got the application.
+    #[error("after {seconds} s no node but the first runs the dht")]
+    NotSpread {
+        /// How long it had.
+        seconds: u64,
+    },
+    /// Not everything came back right.
+    #[error("{wrong} of {files} files did not come back byte for byte")]
+    Damaged {
+        /// Files that are missing or differ, before or after the loss of a node.
+        wrong: usize,
+        /// All of them.
+        files: usize,
+    },
+    /// A node fetched the application more than once.
+    #[error("{0} fetched the application more than once")]
+    FetchedTwice(String),
+    /// The demo was told to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl DemoError {
+    /// The exit code that stands for it.
+    pub fn code(&self) -> u8 {
+        match self {
+            DemoError::Nodes(_) => exit::USAGE,
+            DemoError::Input { .. } | DemoError::NoFiles(_) | DemoError::TooManyFiles { .. } => exit::NO_INPUT,
+            DemoError::System { .. } | DemoError::Save(_) => exit::CANNOT_CREATE,
+            DemoError::Issue(_) | DemoError::Certificate(_) => exit::INTERNAL,
+            DemoError::NodeEnded { .. }
+            | DemoError::NotUp { .. }
+            | DemoError::NoRing { .. }
+            | DemoError::Install(_)
+            | DemoError::Store { .. }
+            | DemoError::NotSpread { .. }
+            | DemoError::Damaged { .. }
+            | DemoError::FetchedTwice(_)
+            | DemoError::Interrupted => exit::FAILED,
+        }
+    }
+
+    /// Whether the nodes' logs may tell more.
+    pub(super) fn is_of_the_ring(&self) -> bool {
+        matches!(self.code(), exit::FAILED) && !matches!(self, DemoError::Interrupted)
+    }
+}

@@ -1,0 +1,319 @@
+//! What Prometheus scrapes.
+//!
+//! The driver raises counters and sets gauges as it goes; a scrape renders them on the administration thread and never
+//! takes the driver's time. Labels are bounded: applications (at most 256), reasons and kinds. Never a node or a key.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use prost_kbr::Refusal;
+use prost_manager::{Node, Source};
+
+use crate::transport::{Direction, Refused, Transport};
+
+/// Sources of an application's code, as label values; a URL is one that this version does not take yet.
+const SOURCES: [Source; 3] = Source::ALL;
+
+/// Every series of a node.
+pub struct Metrics {
+    registry: Registry,
+    connections: IntGaugeVec,
+    round_trip: Histogram,
+    lost_packets: IntGauge,
+    frames: IntCounterVec,
+    frame_bytes: IntCounterVec,
+    dropped_frames: IntCounterVec,
+    refused_connections: IntCounterVec,
+    refused_handshakes: IntCounterVec,
+    foreign_datagrams: IntCounter,
+    table: IntGaugeVec,
+    member: IntGauge,
+    messages: IntCounterVec,
+    lookup_seconds: Histogram,
+    hops: Histogram,
+    calls: IntCounterVec,
+    fuel: IntCounterVec,
+    memory: IntGaugeVec,
+    storage: IntGaugeVec,
+    queued: IntGaugeVec,
+    peerlet_messages: IntCounterVec,
+    installs: IntCounterVec,
+    refusals: IntCounterVec,
+    malformed: IntCounterVec,
+    commit_seconds: Histogram,
+    commit_writes: Histogram,
+    commit_bytes: IntCounter,
+}
+
+impl Metrics {
+    /// A registry with every series in it; those with known labels at zero.
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let make = Maker { registry: &registry };
+        let metrics = Metrics {
+            connections: make.gauges("prost_quic_connections", "Live connections, by who dialled.", &["direction"])?,
+            round_trip: make.histogram(
+                "prost_quic_rtt_seconds",
+                "Smoothed round-trip times, each connection once a second.",
+                &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
+            )?,
+            lost_packets: make.gauge("prost_quic_lost_packets", "Lost packets on the connections that are live.")?,
+            frames: make.counters("prost_frames_total", "Frames, by direction.", &["direction"])?,
+            frame_bytes: make.counters("prost_frame_bytes_total", "Bytes in frames, by direction.", &["direction"])?,
+            dropped_frames: make.counters("prost_frames_dropped_total", "Frames that did not go out.", &["reason"])?,
+            refused_connections: make.counters(
+                "prost_connections_refused_total",
+                "Connections refused or ended by this node, malformed frames included.",
+                &["reason"],
+            )?,
+            refused_handshakes: make.counters(
+                "prost_handshakes_refused_total",
+                "TLS handshakes refused because of the peer's certificate or signature.",
+                &["reason"],
+            )?,
+            foreign_datagrams: make.counter("prost_foreign_datagrams_total", "UDP datagrams that are not Prost's.")?,
+            table: make.gauges("prost_routing_table_entries", "Entries of the routing table.", &["level"])?,
+            member: make.gauge("prost_ring_member", "1 while the node is a member of a ring.")?,
+            messages: make.counters(
+                "prost_route_messages_total",
+                "What the routing layer did with messages, lookups included.",
+                &["event"],
+            )?,
+            lookup_seconds: make.histogram(
+                "prost_lookup_duration_seconds",
+                "Time from a local lookup to its outcome.",
+                &[0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
+            )?,
+            hops: make.histogram(
+                "prost_route_hops",
+                "Hops of local lookups.",
+                &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0],
+            )?,
+            calls: make.counters(
+                "prost_peerlet_calls_total",
+                "Events run, by application, handler and outcome (ok, error, or the kind of trap).",
+                &["peerlet", "export", "outcome"],
+            )?,
+            fuel: make.counters("prost_peerlet_fuel_consumed_total", "Fuel burnt.", &["peerlet"])?,
+            memory: make.gauges("prost_peerlet_memory_bytes", "Linear memory and tables.", &["peerlet"])?,
+            storage: make.gauges("prost_peerlet_storage_bytes", "Records, names and overhead included.", &["peerlet"])?,
+            queued: make.gauges("prost_peerlet_queued_events", "Events that wait or run.", &["peerlet"])?,
+            peerlet_messages: make.counters("prost_peerlet_messages_total", "Messages sent.", &["peerlet"])?,
+            installs: make.counters("prost_peerlet_installs_total", "Installations, by where from.", &["from"])?,
+            refusals: make.counters(
+                "prost_peerlet_rejected_total",
+                "Refusals to run an application, by reason.",
+                &["reason"],
+            )?,
+            malformed: make.counters(
+                "prost_malformed_total",
+                "Parts of frames that the programmable layer could not read.",
+                &["part"],
+            )?,
+            commit_seconds: make.histogram(
+                "prost_storage_commit_duration_seconds",
+                "Time of one transaction, fsync included.",
+                &[0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
+            )?,
+            commit_writes: make.histogram(
+                "prost_storage_commit_writes",
+                "Record changes in one transaction.",
+                &[0.0, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0],
+            )?,
+            commit_bytes: make.counter("prost_storage_committed_bytes_total", "Bytes of values made durable.")?,
+            registry: registry.clone(),
+        };
+        let build = make.gauges("prost_build_info", "1; what runs is in the labels.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        metrics.start_at_zero();
+        Ok(metrics)
+    }
+
+    /// Every known label value exists from the start.
+    fn start_at_zero(&self) {
+        for reason in Refusal::ALL {
+            self.refusals.with_label_values(&[reason.name()]);
+        }
+        for reason in Refused::ALL {
+            self.refused_connections.with_label_values(&[reason.name()]);
+        }
+        for source in SOURCES {
+            self.installs.with_label_values(&[source.name()]);
+        }
+    }
+
+    /// The text that Prometheus reads, format 0.0.4.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "metrics could not be rendered");
+        }
+        text
+    }
+
+    pub(crate) fn observe_round_trip(&self, rtt: Duration) {
+        self.round_trip.observe(rtt.as_secs_f64());
+    }
+
+    pub(crate) fn observe_lookup(&self, took: Duration, hops: u8) {
+        self.lookup_seconds.observe(took.as_secs_f64());
+        self.hops.observe(f64::from(hops));
+    }
+
+    pub(crate) fn observe_commit(&self, took: Duration, writes: usize, bytes: usize) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        self.commit_writes.observe(writes as f64);
+        self.commit_bytes.inc_by(bytes as u64);
+    }
+
+    /// Brings what the machine and the transport count by themselves up to date.
+    pub(crate) fn update(&self, node: &Node, transport: &Transport) {
+        self.update_transport(transport);
+        self.update_ring(node);
+        self.update_peerlets(node);
+    }
+
+    fn update_transport(&self, transport: &Transport) {
+        let connections = transport.connections();
+        for (direction, name) in [(Direction::Inbound, "inbound"), (Direction::Outbound, "outbound")] {
+            let count = connections.iter().filter(|connection| connection.direction == direction).count();
+            self.connections.with_label_values(&[name]).set(gauge(count as u64));
+        }
+        self.lost_packets.set(gauge(connections.iter().map(|connection| connection.lost_packets).sum()));
+        let stats = transport.stats();
+        raise(&self.frames.with_label_values(&["sent"]), stats.frames_sent.get());
+        raise(&self.frames.with_label_values(&["received"]), stats.frames_received.get());
+        raise(&self.frame_bytes.with_label_values(&["sent"]), stats.bytes_sent.get());
+        raise(&self.frame_bytes.with_label_values(&["received"]), stats.bytes_received.get());
+        raise(&self.dropped_frames.with_label_values(&["overflow"]), stats.frames_overflowed.get());
+        raise(&self.dropped_frames.with_label_values(&["undelivered"]), stats.frames_undelivered.get());
+        for reason in Refused::ALL {
+            raise(&self.refused_connections.with_label_values(&[reason.name()]), stats.refused(reason));
+        }
+        for (rejection, count) in stats.rejections().iter() {
+            raise(&self.refused_handshakes.with_label_values(&[rejection.name()]), count);
+        }
+        raise(&self.foreign_datagrams, stats.foreign_datagrams());
+    }
+
+    fn update_ring(&self, node: &Node) {
+        let view = node.view();
+        self.member.set(i64::from(view.joined));
+        let levels = [("predecessor", &view.predecessors), ("successor", &view.successors), ("finger", &view.fingers)];
+        for (level, peers) in levels {
+            self.table.with_label_values(&[level]).set(gauge(peers.len() as u64));
+        }
+        let stats = node.ring().stats();
+        let events = [
+            ("started", stats.started),
+            ("ended_ok", stats.ended_ok),
+            ("ended_failed", stats.ended_failed),
+            ("forwarded", stats.routed_forwarded),
+            ("delivered", stats.delivered),
+            ("acknowledged", stats.acknowledged),
+            ("retried", stats.retries),
+            ("timed_out", stats.timeouts),
+            ("fallen_over", stats.fallen_over),
+            ("hop_limit", stats.hop_limit),
+            ("expired", stats.expired),
+            ("duplicate", stats.duplicates),
+            ("overloaded", stats.overloaded),
+            ("dropped", stats.dropped),
+        ];
+        for (event, count) in events {
+            raise(&self.messages.with_label_values(&[event]), count);
+        }
+    }
+
+    fn update_peerlets(&self, node: &Node) {
+        // Removed applications leave no series behind that looks alive.
+        self.memory.reset();
+        self.storage.reset();
+        self.queued.reset();
+        for app in node.apps() {
+            let name = app.app.to_string();
+            let label = [name.as_str()];
+            raise(&self.fuel.with_label_values(&label), app.usage.fuel);
+            raise(&self.peerlet_messages.with_label_values(&label), app.usage.messages);
+            self.memory.with_label_values(&label).set(gauge(app.usage.memory_bytes));
+            self.storage.with_label_values(&label).set(gauge(app.usage.storage_bytes));
+            self.queued.with_label_values(&label).set(gauge(app.queued as u64));
+        }
+        let stats = node.stats();
+        for ((app, export, outcome), count) in &stats.executions {
+            raise(&self.calls.with_label_values(&[app.to_string().as_str(), export, outcome]), *count);
+        }
+        for (reason, count) in &stats.refusals {
+            raise(&self.refusals.with_label_values(&[reason.name()]), *count);
+        }
+        for source in SOURCES {
+            raise(&self.installs.with_label_values(&[source.name()]), stats.installs.get(&source).copied().unwrap_or(0));
+        }
+        raise(&self.malformed.with_label_values(&["code_frame"]), stats.bad_code_frames);
+        raise(&self.malformed.with_label_values(&["header"]), stats.bad_headers);
+    }
+}
+
+/// Makes and registers series.
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.registered(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.registered(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+        self.registered(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+    }
+
+    fn registered<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        collector: C,
+    ) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+}
+
+/// Raises a counter to what another place has counted.
+fn raise(counter: &IntCounter, counted: u64) {
+    counter.inc_by(counted.saturating_sub(counter.get()));
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+
+    #[test]
+    fn every_series_has_a_help_text_and_known_labels_start_at_zero() {
+        let text = String::from_utf8(Metrics::new().unwrap().render()).unwrap();
+        assert!(text.contains("prost_peerlet_rejected_total{reason=\"denied\"} 0"), "{text}");
+        assert!(text.contains("prost_connections_refused_total{reason=\"wrong_ring\"} 0"));
+        let types = text.lines().filter(|line| line.starts_with("# TYPE prost_")).count();
+        let helps = text.lines().filter(|line| line.starts_with("# HELP prost_") && line.split(' ').count() > 4).count();
+        assert!(types > 0);
+        assert_eq!(types, helps);
+    }
+}

@@ -1,0 +1,100 @@
+//! The standard peerlets, which every `prost` carries with it.
+
+use bytes::Bytes;
+use prost_contract::{CONTRACT, Capability};
+use prost_kbr::AppName;
+use prost_package::manifest::{Acknowledgement, ComponentRef};
+use prost_package::{Budgets, Digest, Manifest, Package, ProviderKey, SignedManifest};
+use semver::Version;
+
+/// A component that was compiled together with this program.
+#[derive(Debug, Clone, Copy)]
+pub struct Standard {
+    /// The application's name.
+    pub name: &'static str,
+    /// Version of the code: major, minor, patch.
+    pub version: (u64, u64, u64),
+    /// The component.
+    pub component: &'static [u8],
+    /// What it asks for, and why.
+    pub capabilities: &'static [(Capability, &'static str)],
+    /// Copies of each record, the owner's included.
+    pub replicas: u8,
+}
+
+/// Values at ring keys: put, get, remove, list.
+pub const DHT: Standard = Standard {
+    name: "dht",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/dht.wasm")),
+    capabilities: &[
+        (Capability::Route, "finds the nodes that hold a value"),
+        (Capability::Storage, "keeps the values"),
+        (Capability::Timer, "repairs the number of copies"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 3,
+};
+
+impl Standard {
+    /// What the application asks for. A node's policy can grant less.
+    pub fn budgets(&self) -> Budgets {
+        Budgets {
+            storage_bytes: 64 << 30,
+            messages_per_second: 100_000,
+            bytes_per_second: 1 << 30,
+            fuel_per_second: 20_000_000_000,
+            ..Budgets::default()
+        }
+    }
+
+    /// The package, signed by this provider.
+    pub fn package(&self, key: &ProviderKey) -> Package {
+        let component = Bytes::from_static(self.component);
+        let (major, minor, patch) = self.version;
+        let manifest = Manifest {
+            format: 1,
+            name: AppName::try_from(self.name.to_owned()).expect("a standard peerlet has a proper name"),
+            provider: key.public(),
+            version: Version::new(major, minor, patch),
+            sequence: 1,
+            component: ComponentRef { digest: Digest::of(&component), size: component.len() as u64 },
+            world: CONTRACT.to_owned(),
+            capabilities: self.capabilities.iter().map(|(asked, why)| (*asked, (*why).to_owned())).collect(),
+            budgets: self.budgets(),
+            replicas: self.replicas,
+            acknowledgement: Acknowledgement::Majority,
+            expires: None,
+        };
+        let manifest = SignedManifest::sign(manifest, key).expect("a standard peerlet's manifest is proper");
+        Package::new(manifest, component).expect("the manifest was made for this component")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_package_of_a_standard_peerlet_is_whole_and_its_provider_the_signer() {
+        let key = ProviderKey::from_seed(&[7; 32]);
+
+        let package = DHT.package(&key);
+
+        let read = Package::decode(package.encode().into()).expect("it is a package");
+        assert_eq!(read.manifest.manifest().provider, key.public());
+        assert_eq!(read.manifest.manifest().name.as_str(), "dht");
+    }
+
+    #[test]
+    fn it_asks_for_what_its_component_imports_and_no_more() {
+        let imports = prost_sandbox::inspect(DHT.component).expect("it is a component");
+
+        let asked: BTreeSet<_> = DHT.capabilities.iter().map(|(capability, _)| *capability).collect();
+
+        assert_eq!(asked, imports.capabilities.iter().copied().collect());
+    }
+}

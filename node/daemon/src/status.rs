@@ -1,0 +1,82 @@
+//! A node's state as people and programs read it.
+
+use std::time::Duration;
+
+use prost_kbr::machine::RingState;
+use prost_kbr::{Peer, RingView};
+use prost_manager::{AppState, AppStatus, Installation};
+
+use crate::admin::ask::{Install, Neighbour, PeerletStatus, Status};
+use crate::driver::Parts;
+
+/// The node's status now.
+pub(crate) fn status(parts: &Parts, uptime: Duration) -> Status {
+    let view = parts.node.view();
+    Status {
+        id: view.me.id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        addr: view.me.addr,
+        ring: parts.ring.clone(),
+        state: ring_state(parts.node.ring().ring_state()).to_owned(),
+        uptime_s: uptime.as_secs_f64(),
+        predecessors: neighbours(&view, &view.predecessors),
+        successors: neighbours(&view, &view.successors),
+        fingers: neighbours(&view, &view.fingers),
+        connections: parts.transport.connections().len(),
+        peerlets: parts.node.apps().iter().map(peerlet).collect(),
+        installs: parts.node.installations().map(install).collect(),
+        refusals: parts.node.stats().refusals.iter().map(|(why, count)| (why.name().to_owned(), *count)).collect(),
+    }
+}
+
+/// Brings the gauges and the counters that the machine keeps up to date.
+pub(crate) fn measure(parts: &Parts) {
+    parts.metrics.update(&parts.node, &parts.transport);
+}
+
+fn ring_state(state: RingState) -> &'static str {
+    match state {
+        RingState::Joining => "joining",
+        RingState::Bootstrap => "bootstrap",
+        RingState::Member => "member",
+        RingState::Left => "left",
+    }
+}
+
+fn neighbours(view: &RingView, peers: &[Peer]) -> Vec<Neighbour> {
+    let micros = |rtt: &Duration| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+    let neighbour =
+        |peer: &Peer| Neighbour { id: peer.id, addr: peer.addr, rtt_us: view.round_trips.get(&peer.id).map(micros) };
+    peers.iter().map(neighbour).collect()
+}
+
+fn peerlet(app: &AppStatus) -> PeerletStatus {
+    PeerletStatus {
+        app: app.app.to_string(),
+        name: app.app.name.to_string(),
+        version: app.version.clone(),
+        state: match app.state {
+            AppState::Fetching => "fetching".to_owned(),
+            AppState::Starting => "starting".to_owned(),
+            AppState::Running => "running".to_owned(),
+            AppState::Failed(refusal) => format!("failed: {refusal}"),
+        },
+        calls: app.usage.calls,
+        traps: app.usage.traps,
+        fuel: app.usage.fuel,
+        memory_bytes: app.usage.memory_bytes,
+        storage_bytes: app.usage.storage_bytes,
+        messages: app.usage.messages,
+        queued: app.queued,
+    }
+}
+
+fn install(installation: &Installation) -> Install {
+    Install {
+        app: installation.app.to_string(),
+        from: installation.source.name().to_owned(),
+        peer: installation.peer,
+        bytes: installation.bytes,
+        ms: installation.millis,
+    }
+}

@@ -1,0 +1,207 @@
+//! What has been submitted and is not durable yet.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use prost_kbr::AppId;
+
+use super::error::StoreError;
+
+/// Commits that may wait to be written.
+pub const MAX_QUEUED_COMMITS: usize = 4096;
+/// Record changes that may wait to be written.
+pub const MAX_QUEUED_WRITES: usize = 16_384;
+/// Bytes of names and values that may wait to be written.
+pub const MAX_QUEUED_BYTES: usize = 64 << 20;
+/// Applications that may have records on a node.
+pub const MAX_APPS: usize = 4096;
+/// Bytes that go into one transaction at most; the last piece of work may exceed it.
+const BATCH_BYTES: usize = 1 << 20;
+/// Record changes that go into one transaction at most; the last piece of work may exceed it.
+const BATCH_WRITES: usize = 1024;
+
+/// One record's change, as it goes to the database.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    pub(super) key: Vec<u8>,
+    /// The value and its expiry; none deletes.
+    pub(super) value: Option<(Bytes, u64)>,
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, |(value, _)| value.len())
+    }
+}
+
+/// One piece of work for the writer.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Change records of one application.
+    Records {
+        app: u32,
+        /// Its id, where this is the application's first work.
+        register: Option<AppId>,
+        /// By how much the bytes it uses change.
+        delta: i64,
+        changes: Vec<Change>,
+    },
+    /// Take an application's number out of use; its records go afterwards.
+    Retire(Option<u32>),
+    /// Remove some of the records of a number that is out of use.
+    Purge(u32),
+    SavePackage(AppId, Bytes),
+    RemovePackage(AppId),
+}
+
+impl Work {
+    fn writes(&self) -> usize {
+        match self {
+            Work::Records { changes, .. } => changes.len(),
+            Work::Purge(_) => BATCH_WRITES / 2,
+            Work::Retire(_) | Work::SavePackage(..) | Work::RemovePackage(_) => 1,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Work::Records { changes, .. } => changes.iter().map(Change::bytes).sum(),
+            Work::SavePackage(_, bytes) => bytes.len(),
+            Work::Retire(_) | Work::Purge(_) | Work::RemovePackage(_) => 0,
+        }
+    }
+}
+
+/// Work with its place in the order.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// What the submitter calls it; none where the store itself did.
+    pub(super) commit: Option<u64>,
+    pub(super) seq: u64,
+    pub(super) work: Work,
+}
+
+/// A record's newest value, while it is not durable.
+#[derive(Debug)]
+pub(super) struct PendingValue {
+    seq: u64,
+    pub(super) value: Option<(Bytes, u64)>,
+}
+
+/// Everything about the store that is not in the database. Only ever touched under its lock.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The newest values of records with changes that are not durable, by record key.
+    pub(super) values: BTreeMap<Vec<u8>, PendingValue>,
+    /// The numbers of the applications.
+    pub(super) apps: BTreeMap<AppId, u32>,
+    /// Bytes that each application uses, pending changes included.
+    pub(super) used: BTreeMap<u32, u64>,
+    pub(super) next_app: u32,
+    /// The first failure. From then on nothing is written any more.
+    pub(super) failed: Option<StoreError>,
+    pub(super) closing: bool,
+    queue: VecDeque<Job>,
+    queued_writes: usize,
+    queued_bytes: usize,
+    next_seq: u64,
+}
+
+impl State {
+    /// Whether the store takes this much more.
+    pub(super) fn admit(&self, writes: usize, bytes: usize) -> Result<(), StoreError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if self.closing {
+            return Err(StoreError::Closed);
+        }
+        let full = self.queue.len() >= MAX_QUEUED_COMMITS
+            || self.queued_writes.saturating_add(writes) > MAX_QUEUED_WRITES
+            || self.queued_bytes.saturating_add(bytes) > MAX_QUEUED_BYTES;
+        if full { Err(StoreError::Overloaded) } else { Ok(()) }
+    }
+
+    /// The application's number, and whether it is a new one, which takes effect with its first changes.
+    pub(super) fn number(&self, app: &AppId) -> Result<(u32, bool), StoreError> {
+        match self.apps.get(app) {
+            Some(number) => Ok((*number, false)),
+            None if self.apps.len() < MAX_APPS => Ok((self.next_app, true)),
+            None => Err(StoreError::TooManyApps(MAX_APPS)),
+        }
+    }
+
+    /// Makes changes visible and queues them. The caller has worked out `delta`.
+    pub(super) fn push_records(
+        &mut self,
+        commit: Option<u64>,
+        app: u32,
+        register: Option<AppId>,
+        delta: i64,
+        changes: Vec<Change>,
+    ) {
+        if let Some(id) = &register {
+            self.apps.insert(id.clone(), app);
+            self.next_app = app + 1;
+        }
+        let used = self.used.entry(app).or_insert(0);
+        *used = used.saturating_add_signed(delta);
+        for change in &changes {
+            let pending = PendingValue { seq: self.next_seq, value: change.value.clone() };
+            self.values.insert(change.key.clone(), pending);
+        }
+        self.push(commit, Work::Records { app, register, delta, changes });
+    }
+
+    /// Queues work.
+    pub(super) fn push(&mut self, commit: Option<u64>, work: Work) {
+        self.queued_writes += work.writes();
+        self.queued_bytes += work.bytes();
+        self.queue.push_back(Job { commit, seq: self.next_seq, work });
+        self.next_seq += 1;
+    }
+
+    /// What the next transaction consists of; empty where nothing waits.
+    pub(super) fn take_batch(&mut self) -> Vec<Job> {
+        let (mut writes, mut bytes) = (0, 0);
+        let mut batch = Vec::new();
+        while writes < BATCH_WRITES && bytes < BATCH_BYTES {
+            let Some(job) = self.queue.pop_front() else { break };
+            writes += job.work.writes();
+            bytes += job.work.bytes();
+            batch.push(job);
+        }
+        self.queued_writes -= writes;
+        self.queued_bytes -= bytes;
+        batch
+    }
+
+    /// Forgets the pending values that these jobs have made durable.
+    pub(super) fn settle(&mut self, batch: &[Job]) {
+        for job in batch {
+            let Work::Records { changes, .. } = &job.work else { continue };
+            for change in changes {
+                if self.values.get(&change.key).is_some_and(|pending| pending.seq <= job.seq) {
+                    self.values.remove(&change.key);
+                }
+            }
+        }
+    }
+
+    /// Stops all writing. What was pending is no longer seen, since it will not become durable.
+    pub(super) fn fail(&mut self, error: StoreError) {
+        self.failed.get_or_insert(error);
+        self.values.clear();
+    }
+
+    /// Everything that waits.
+    pub(super) fn take_all(&mut self) -> Vec<Job> {
+        self.queued_writes = 0;
+        self.queued_bytes = 0;
+        self.queue.drain(..).collect()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

@@ -1,0 +1,81 @@
+//! Acknowledgements of hops on their way back: a few at a time.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::bounded::MAX_LIST;
+use crate::id::NodeId;
+use crate::time::Time;
+
+/// How long an acknowledgement may wait for others.
+pub(crate) const DELAY: Duration = Duration::from_millis(2);
+/// How many go in one frame, at most: no more runs than a frame may list.
+pub(crate) const BATCH: u32 = MAX_LIST as u32;
+
+/// Runs of sequence numbers: the first, and how many.
+pub(crate) type Runs = Vec<(u64, u32)>;
+
+#[derive(Debug)]
+struct Batch {
+    runs: Runs,
+    count: u32,
+    due: Time,
+}
+
+/// A batch for each peer that has sent something in the last [`DELAY`].
+#[derive(Debug, Default)]
+pub(crate) struct Acks {
+    batches: BTreeMap<NodeId, Batch>,
+    /// In order of time, as each batch has the same delay. Batches that were full left theirs behind.
+    due: VecDeque<(Time, NodeId)>,
+}
+
+impl Acks {
+    /// Notes a hop. Gives the runs to send where the batch is full.
+    pub(crate) fn note(&mut self, now: Time, from: NodeId, seq: u64) -> Option<Runs> {
+        let batch = self.batches.entry(from).or_insert_with(|| {
+            self.due.push_back((now + DELAY, from));
+            Batch { runs: Runs::new(), count: 0, due: now + DELAY }
+        });
+        match batch.runs.last_mut() {
+            Some((first, count)) if first.checked_add(u64::from(*count)) == Some(seq) => *count += 1,
+            _ => batch.runs.push((seq, 1)),
+        }
+        batch.count += 1;
+        if batch.count < BATCH {
+            return None;
+        }
+        let runs = self.take(from);
+        self.forget_sent();
+        runs
+    }
+
+    /// Takes one batch that is due.
+    pub(crate) fn overdue(&mut self, now: Time) -> Option<(NodeId, Runs)> {
+        while let Some((due, from)) = self.due.front().copied().filter(|(due, _)| *due <= now) {
+            self.due.pop_front();
+            if self.batches.get(&from).is_some_and(|batch| batch.due == due) {
+                return self.take(from).map(|runs| (from, runs));
+            }
+        }
+        None
+    }
+
+    /// The peer is gone.
+    pub(crate) fn take(&mut self, from: NodeId) -> Option<Runs> {
+        self.batches.remove(&from).map(|batch| batch.runs)
+    }
+
+    pub(crate) fn earliest(&self) -> Option<Time> {
+        self.due.front().map(|(due, _)| *due)
+    }
+
+    fn forget_sent(&mut self) {
+        while let Some((due, from)) = self.due.front() {
+            if self.batches.get(from).is_some_and(|batch| batch.due == *due) {
+                break;
+            }
+            self.due.pop_front();
+        }
+    }
+}

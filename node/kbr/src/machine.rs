@@ -1,0 +1,291 @@
+//! One member of the ring, as a state machine.
+
+mod delivery;
+mod hops;
+mod join;
+mod liveness;
+mod neighbours;
+mod origin;
+mod repair;
+mod report;
+mod routing;
+mod stabilize;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::acks::Acks;
+use crate::book::Book;
+use crate::config::Config;
+use crate::fingers::Fingers;
+use crate::id::NodeId;
+use crate::io::{Input, Output, TimerKind};
+use crate::message::{Message, Peer};
+use crate::pending::{Pending, Waiting};
+use crate::probes::Probes;
+use crate::questions::Questions;
+use crate::random::Random;
+use crate::ring::Ring;
+use crate::stats::Stats;
+use crate::time::Time;
+use crate::transit::{Held, InFlight};
+use crate::view::RingView;
+use crate::window::Window;
+
+use delivery::Told;
+use join::Join;
+use report::Reported;
+use routing::Table;
+use stabilize::Stabilizer;
+
+/// Most nodes that can be watched.
+pub const MAX_WATCHED: usize = 1024;
+
+/// How far a node has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RingState {
+    /// Not a member of a ring yet.
+    Joining,
+    /// A member that knows fewer successors than configured: the ring is small or still forming, and what it promises
+    /// about failures is not its full promise.
+    Bootstrap,
+    /// A member with a full successor list.
+    Member,
+    /// Has left the ring, for good.
+    Left,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Outside,
+    Member,
+    Left,
+}
+
+/// One member of the ring, without socket, clock or task. See the crate's documentation for how it is driven.
+#[derive(Debug)]
+pub struct Machine {
+    me: Peer,
+    config: Config,
+    now: Time,
+    random: Random,
+    outbox: VecDeque<Output>,
+    stats: Stats,
+    membership: Membership,
+
+    ring: Ring,
+    fingers: Fingers,
+    book: Book,
+    table: Table,
+    questions: Questions,
+    probes: Probes,
+    join: Join,
+    stabilizer: Stabilizer,
+    /// A node that has notified us while its claim depends on whether the present predecessor is alive.
+    notifier: Option<Peer>,
+    repair_due: Option<Time>,
+    keep_alive_due: Option<Time>,
+
+    pending: Pending,
+    waiting: Waiting,
+    in_flight: InFlight,
+    held: Held,
+    acks: Acks,
+    window: Window,
+    told: Told,
+
+    watched: BTreeSet<NodeId>,
+    reported: Reported,
+    view: Arc<RingView>,
+}
+
+impl Machine {
+    /// A node that is not part of a ring yet.
+    pub fn new(me: Peer, config: Config, seed: [u8; 32], now: Time) -> Machine {
+        let mut random = Random::new(seed);
+        // Far from wrapping round, and unlike those of the node's last life.
+        let first_seq = random.number() >> 16;
+        Machine {
+            me,
+            now,
+            outbox: VecDeque::new(),
+            stats: Stats::default(),
+            membership: Membership::Outside,
+            ring: Ring::new(me.id, config.successors, config.predecessors),
+            fingers: Fingers::new(me.id),
+            book: Book::new(&config),
+            table: Table::default(),
+            questions: Questions::default(),
+            probes: Probes::default(),
+            join: Join::default(),
+            stabilizer: Stabilizer::new(config.stabilize_min),
+            notifier: None,
+            repair_due: None,
+            keep_alive_due: None,
+            pending: Pending::new(config.max_pending),
+            waiting: Waiting::default(),
+            in_flight: InFlight::new(first_seq),
+            held: Held::default(),
+            acks: Acks::default(),
+            window: Window::default(),
+            told: Told::default(),
+            watched: BTreeSet::new(),
+            reported: Reported::new(now),
+            view: Arc::new(report::outside(me)),
+            random,
+            config,
+        }
+    }
+
+    /// Handles one event. A hostile message changes counters, never the caller's control flow.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        if self.membership == Membership::Left {
+            return;
+        }
+        match input {
+            Input::Join { known } => self.start_join(known),
+            Input::Connected { peer } => self.handle_connected(peer),
+            Input::Disconnected { id } => self.handle_disconnected(id),
+            Input::DialFailed { addr } => self.handle_dial_failed(addr),
+            Input::RoundTrip { id, rtt } => self.book.measured(id, rtt),
+            Input::Received { from, message } => self.handle_message(from, message),
+            Input::Route(request) => self.start_route(request),
+            Input::Lookup { id, key } => self.start_lookup(id, key),
+            Input::Verdict { origin, id, verdict } => self.handle_verdict((origin, id), verdict),
+            Input::Handled { origin, id, handling } => self.handle_handled((origin, id), handling),
+            Input::AskNeighbours { request, peer } => self.start_walk(request, peer),
+            Input::SendUpper { to, payload } => self.start_upper(to, payload),
+            Input::Leave => self.start_leave(),
+        }
+        self.settle();
+    }
+
+    /// Handles all timers that are due at `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        if self.membership == Membership::Left {
+            return;
+        }
+        self.handle_join_timer();
+        self.handle_question_timers();
+        self.handle_probe_timers();
+        self.handle_stabilize_timer();
+        self.handle_repair_timer();
+        self.handle_keep_alive_timer();
+        self.handle_hop_timers();
+        self.handle_origin_timers();
+        self.handle_acknowledge_timer();
+        self.settle();
+    }
+
+    /// The next thing to do; none when the machine is drained.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// When the machine wants to be woken next, and why.
+    pub fn poll_timeout(&self) -> Option<(Time, TimerKind)> {
+        if self.membership == Membership::Left {
+            return None;
+        }
+        let timers = [
+            (self.stabilizer.due, TimerKind::Stabilize),
+            (self.repair_due, TimerKind::FixFinger),
+            (self.keep_alive_due, TimerKind::KeepAlive),
+            (self.questions.earliest(), TimerKind::Question),
+            (self.probes.earliest(), TimerKind::Question),
+            (self.in_flight.earliest(), TimerKind::Hop),
+            (self.held.earliest(), TimerKind::Hop),
+            (self.pending.earliest(), TimerKind::Deadline),
+            (self.waiting.earliest(), TimerKind::Deadline),
+            (self.acks.earliest(), TimerKind::Acknowledge),
+            (self.join.due, TimerKind::Join),
+        ];
+        timers.into_iter().filter_map(|(due, kind)| due.map(|due| (due, kind))).min()
+    }
+
+    /// What this node knows of the ring now.
+    pub fn view(&self) -> Arc<RingView> {
+        Arc::clone(&self.view)
+    }
+
+    /// What this node has counted so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// How far this node has come.
+    pub fn ring_state(&self) -> RingState {
+        match self.membership {
+            Membership::Outside => RingState::Joining,
+            Membership::Member if self.ring.is_short() => RingState::Bootstrap,
+            Membership::Member => RingState::Member,
+            Membership::Left => RingState::Left,
+        }
+    }
+
+    /// Whether the node knows fewer successors than configured. Everyone knows everyone then, and the ring does not
+    /// yet survive what a larger one does.
+    pub fn bootstrap(&self) -> bool {
+        self.ring.is_short()
+    }
+
+    /// Report [`Change::WatchedDown`](crate::Change::WatchedDown) once when this node becomes unreachable. At most
+    /// [`MAX_WATCHED`] nodes can be watched; says whether there was room.
+    pub fn watch(&mut self, node: NodeId) -> bool {
+        let room = self.watched.len() < MAX_WATCHED || self.watched.contains(&node);
+        if room && node != self.me.id {
+            self.watched.insert(node);
+        }
+        room
+    }
+
+    /// Undoes [`watch`](Machine::watch).
+    pub fn unwatch(&mut self, node: NodeId) {
+        self.watched.remove(&node);
+    }
+
+    fn handle_message(&mut self, from: NodeId, message: Message) {
+        if from == self.me.id {
+            self.stats.dropped += 1;
+            return;
+        }
+        // Without a connection there is no address to answer to: the transport reports connections first.
+        let Some(from) = self.book.hear(self.now, from) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        self.on_sign_of_life(from);
+        match message {
+            Message::Ping { nonce } => self.send(from, Message::Pong { nonce }),
+            Message::Pong { nonce } => self.on_pong(from, nonce),
+            Message::GetNeighbours { request } => self.on_get_neighbours(from, request),
+            Message::Neighbours { request, joined, predecessors, successors } => {
+                self.on_neighbours(from, request, joined.then_some((predecessors, successors)));
+            }
+            Message::FindPredecessor { request, key } => self.on_find_predecessor(from, request, key),
+            Message::Predecessor { request, peer } => self.on_predecessor(from, request, peer),
+            Message::Notify => self.on_notify(from),
+            Message::Leave { predecessors, .. } => self.on_leave(from, predecessors),
+            Message::Route { seq, routed } => self.on_route(from, seq, routed),
+            Message::Acknowledge { runs } => self.on_acknowledge(from, &runs),
+            Message::Outcome(outcome) => self.on_outcome(from, outcome),
+            Message::Upper(payload) => self.outbox.push_back(Output::Upper { from, payload }),
+        }
+    }
+
+    fn is_member(&self) -> bool {
+        self.membership == Membership::Member
+    }
+
+    fn send(&mut self, to: Peer, message: Message) {
+        self.outbox.push_back(Output::Send { to, message });
+    }
+
+    /// Ends every event: what changed is reported, and the machine checks itself.
+    fn settle(&mut self) {
+        self.report();
+        self.ring.debug_assert_invariants();
+    }
+}

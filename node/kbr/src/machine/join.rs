@@ -1,0 +1,242 @@
+//! Finding a place in a ring: joining one, joining again after losing all successors, and merging with another.
+//!
+//! All three are one search: ask some member for the nearest node before this one, follow until a node names itself,
+//! take its first successor, and adopt that node together with its whole list (Zave's join).
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::{Machine, Membership};
+use crate::id::Interval;
+use crate::io::Output;
+use crate::message::{Message, Peer};
+use crate::questions::Query;
+use crate::time::Time;
+
+use super::neighbours::Answer;
+
+/// Most addresses that are tried in turn.
+const MAX_KNOWN: usize = 64;
+/// Most nodes that a search asks on its way.
+const MAX_STEPS: u8 = 64;
+/// The wait after the first fruitless pass over all addresses; it doubles with each pass, this often.
+const BACK_OFF: Duration = Duration::from_millis(250);
+const MAX_DOUBLINGS: u32 = 5;
+/// How often a node that has lost everyone dials the addresses that it once joined through.
+const REJOIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+enum Step {
+    /// Waiting for a connection to this address.
+    Dialling(SocketAddr),
+    /// Waiting for an answer; the question has the timer.
+    Asking,
+}
+
+#[derive(Debug)]
+struct Search {
+    step: Step,
+    steps: u8,
+}
+
+/// Ways into the ring, and the search that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Join {
+    known: Vec<SocketAddr>,
+    attempts: u32,
+    search: Option<Search>,
+    pub(super) due: Option<Time>,
+}
+
+impl Machine {
+    pub(super) fn start_join(&mut self, known: Vec<SocketAddr>) {
+        let others = known.iter().filter(|addr| **addr != self.me.addr);
+        let mut others: Vec<SocketAddr> = others.take(MAX_KNOWN).copied().collect();
+        if self.membership == Membership::Outside && self.join.due.is_none() && self.join.search.is_none() {
+            if known.is_empty() {
+                self.become_member();
+            } else {
+                self.join.due = Some(self.now);
+            }
+        }
+        others.retain(|addr| !self.join.known.contains(addr));
+        others.truncate(MAX_KNOWN - self.join.known.len());
+        self.join.known.append(&mut others);
+    }
+
+    pub(super) fn handle_join_timer(&mut self) {
+        if self.join.due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.join.due = None;
+        match &self.join.search {
+            Some(Search { step: Step::Dialling(..), .. }) => self.on_search_failed(),
+            Some(Search { step: Step::Asking, .. }) => {}
+            None if self.is_member() => self.start_rejoin(),
+            None => self.dial_known(),
+        }
+    }
+
+    fn dial_known(&mut self) {
+        let count = self.join.known.len();
+        if count == 0 {
+            self.join.due = Some(self.now + self.random.jitter(BACK_OFF * (1 << MAX_DOUBLINGS)));
+            return;
+        }
+        let addr = self.join.known[self.join.attempts as usize % count];
+        self.join.attempts = self.join.attempts.wrapping_add(1);
+        if let Some(peer) = self.book.connected_at(addr) {
+            self.search_through(peer);
+            return;
+        }
+        let until = self.now + self.config.timeout_max * 2;
+        self.join.search = Some(Search { step: Step::Dialling(addr), steps: 0 });
+        self.join.due = Some(until);
+        self.outbox.push_back(Output::Dial { addr });
+    }
+
+    /// Alone after having known others: through any node remembered, else through the addresses of the beginning.
+    fn start_rejoin(&mut self) {
+        if !self.ring.successors().is_empty() {
+            return;
+        }
+        let remembered: Vec<Peer> = self.ring.neighbours().chain(self.fingers.peers()).chain(self.book.all()).collect();
+        let usable = |peer: &Peer| peer.id != self.me.id && !self.probes.is_lost(peer.id);
+        let usable: Vec<Peer> = remembered.into_iter().filter(usable).collect();
+        let turn = self.join.attempts as usize % (usable.len() + 1).max(1);
+        match usable.get(turn) {
+            Some(peer) => {
+                self.join.attempts = self.join.attempts.wrapping_add(1);
+                self.search_through(*peer);
+            }
+            None => self.dial_known(),
+        }
+    }
+
+    /// Starts a search, unless one is under way.
+    pub(super) fn search_through(&mut self, peer: Peer) {
+        if matches!(self.join.search, Some(Search { step: Step::Asking, .. })) || peer.id == self.me.id {
+            return;
+        }
+        self.stats.searches += 1;
+        self.join.due = None;
+        self.join.search = Some(Search { step: Step::Asking, steps: 0 });
+        self.ask_before(peer);
+    }
+
+    fn ask_before(&mut self, peer: Peer) {
+        match self.ask(peer, Query::Before) {
+            Some(request) => self.send(peer, Message::FindPredecessor { request, key: self.me.id }),
+            None => self.on_search_failed(),
+        }
+    }
+
+    pub(super) fn on_connected_for_join(&mut self, peer: Peer) {
+        // Whoever has just connected is as good a way in as the one dialled, whose address may have another name here.
+        if matches!(self.join.search, Some(Search { step: Step::Dialling(..), .. })) {
+            self.search_through(peer);
+        }
+    }
+
+    pub(super) fn handle_dial_failed(&mut self, failed: SocketAddr) {
+        if let Some(Search { step: Step::Dialling(addr), .. }) = self.join.search
+            && addr == failed
+        {
+            self.on_search_failed();
+        }
+    }
+
+    pub(super) fn on_predecessor(&mut self, from: Peer, request: u64, peer: Peer) {
+        let Some(question) = self.answered(from, request) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        if question.query != Query::Before {
+            return;
+        }
+        if peer.id != from.id && peer.id != self.me.id {
+            self.follow(from, peer);
+        } else if self.ask_neighbours(from, Query::Successors).is_none() {
+            self.on_search_failed();
+        }
+    }
+
+    /// Asks the next node of a search, which must be nearer than the last.
+    fn follow(&mut self, last: Peer, next: Peer) {
+        let Some(search) = &mut self.join.search else { return };
+        search.steps += 1;
+        if search.steps < MAX_STEPS && Interval::open(last.id, self.me.id).contains(next.id) {
+            self.ask_before(next);
+        } else {
+            self.on_search_failed();
+        }
+    }
+
+    pub(super) fn on_search_successors(&mut self, before: Peer, answer: Answer) {
+        let Some((_, successors)) = answer else {
+            self.on_search_failed();
+            return;
+        };
+        // A member that knows this node from an earlier life still lists it.
+        let next = successors.into_iter().find(|peer| peer.id != self.me.id).unwrap_or(before);
+        if !Interval::open(before.id, next.id).contains(self.me.id) {
+            // It has learned of a node between, or was no member when it said that there is none.
+            self.follow(before, next);
+            return;
+        }
+        if self.ask_neighbours(next, Query::Successor).is_none() {
+            self.on_search_failed();
+        }
+    }
+
+    pub(super) fn on_search_successor(&mut self, successor: Peer, answer: Answer) {
+        let Some((_, successors)) = answer else {
+            self.on_search_failed();
+            return;
+        };
+        self.join.search = None;
+        self.join.due = None;
+        self.join.attempts = 0;
+        if self.ring.is_nearer_successor(successor.id) {
+            self.adopt_successors(successor, &successors);
+            if self.is_member() {
+                self.stabilize_at_once();
+            } else {
+                self.become_member();
+            }
+            self.send(successor, Message::Notify);
+        }
+    }
+
+    pub(super) fn on_search_failed(&mut self) {
+        self.join.search = None;
+        if self.is_member() {
+            self.join.due = self.ring.successors().is_empty().then(|| self.now + self.random.jitter(REJOIN));
+            return;
+        }
+        let passes = self.join.attempts / (self.join.known.len() as u32).max(1);
+        let wait = BACK_OFF * (1 << passes.min(MAX_DOUBLINGS));
+        self.join.due = Some(self.now + self.random.jitter(wait));
+    }
+
+    fn become_member(&mut self) {
+        self.membership = Membership::Member;
+        self.outbox.push_back(Output::Joined);
+        self.repair_due = Some(self.now + self.random.jitter(self.config.fingers));
+        self.keep_alive_due = Some(self.now + self.random.jitter(self.config.keep_alive));
+        self.stabilize_at_once();
+    }
+
+    /// No successor is left: the search begins again, at once where someone is remembered.
+    pub(super) fn rejoin_if_lost(&mut self) {
+        let idle = self.join.search.is_none() && self.join.due.is_none();
+        if self.ring.successors().is_empty() && idle && self.has_known_others() {
+            self.join.due = Some(self.now);
+        }
+    }
+
+    fn has_known_others(&self) -> bool {
+        let others = self.ring.predecessors().iter().copied().chain(self.fingers.peers());
+        others.count() > 0 || !self.join.known.is_empty()
+    }
+}

@@ -1,0 +1,131 @@
+//! Questions about neighbours: asking, answering, and what an answer or its absence leads to.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::Machine;
+use crate::id::{Interval, Key};
+use crate::io::Output;
+use crate::message::{Message, Peer};
+use crate::questions::{Query, Question};
+use crate::wire::MAX_FRAME;
+
+/// Shortest time that a question or a ping may take: a busy peer is not a dead one.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Predecessors and successors, nearest first; none where the peer did not answer or is not a member.
+pub(super) type Answer = Option<(Vec<Peer>, Vec<Peer>)>;
+
+impl Machine {
+    /// How long a peer may take to answer; a connection may have to be made first.
+    pub(super) fn patience(&self, peer: Peer) -> Duration {
+        (self.book.timeout(peer.id) * 2).max(PATIENCE)
+    }
+
+    pub(super) fn ask_neighbours(&mut self, to: Peer, query: Query) -> Option<u64> {
+        let request = self.ask(to, query)?;
+        self.send(to, Message::GetNeighbours { request });
+        Some(request)
+    }
+
+    /// Notes a question; none where there are too many.
+    pub(super) fn ask(&mut self, to: Peer, query: Query) -> Option<u64> {
+        if self.questions.is_full() {
+            self.stats.overloaded += 1;
+            return None;
+        }
+        self.book.hint(self.now, to);
+        let request = self.random.number();
+        let sent = self.book.is_connected(to.id).then_some(self.now);
+        self.questions.ask(request, to, query, sent, self.now + self.patience(to));
+        Some(request)
+    }
+
+    pub(super) fn on_get_neighbours(&mut self, from: Peer, request: u64) {
+        let joined = self.is_member();
+        let predecessors = self.ring.predecessors().to_vec();
+        let successors = self.ring.successors().to_vec();
+        self.send(from, Message::Neighbours { request, joined, predecessors, successors });
+    }
+
+    pub(super) fn on_find_predecessor(&mut self, from: Peer, request: u64, key: Key) {
+        let known = self.ring.neighbours().chain(self.fingers.peers());
+        let nearer = known.filter(|peer| {
+            Interval::open(self.me.id, key).contains(peer.id) && !self.probes.is_suspect(peer.id) && peer.id != key
+        });
+        let peer = nearer.min_by_key(|peer| peer.id.distance_to(key)).unwrap_or(self.me);
+        self.send(from, Message::Predecessor { request, peer });
+    }
+
+    pub(super) fn on_neighbours(&mut self, from: Peer, request: u64, answer: Answer) {
+        match self.answered(from, request) {
+            Some(question) => {
+                if let Some((predecessors, successors)) = &answer {
+                    for peer in predecessors.iter().chain(successors).filter(|peer| peer.id != self.me.id) {
+                        self.book.hint(self.now, *peer);
+                    }
+                }
+                self.on_answer(question, answer, true);
+            }
+            None => self.stats.dropped += 1,
+        }
+    }
+
+    /// Takes the question that a peer has answered, and the round-trip time with it.
+    pub(super) fn answered(&mut self, from: Peer, request: u64) -> Option<Question> {
+        let question = self.questions.answered(from.id, request)?;
+        if let Some(sent) = question.sent {
+            self.book.sample(from.id, self.now.since(sent));
+        }
+        Some(question)
+    }
+
+    pub(super) fn handle_question_timers(&mut self) {
+        while let Some(question) = self.questions.overdue(self.now) {
+            self.stats.timeouts += 1;
+            self.on_answer(question, None, false);
+        }
+    }
+
+    /// The transport has lost a peer: whatever it was asked remains unanswered.
+    pub(super) fn fail_questions(&mut self, peer: Peer) {
+        for question in self.questions.all_to(peer.id) {
+            self.on_answer(question, None, false);
+        }
+    }
+
+    /// `alive` says whether the peer has spoken: a node that answers without being a member is no neighbour.
+    fn on_answer(&mut self, question: Question, answer: Answer, alive: bool) {
+        let Question { to, query, .. } = question;
+        match query {
+            Query::Stabilize => self.on_successor_answer(to, answer, alive),
+            Query::Between => self.on_between_answer(to, answer),
+            Query::Refresh => self.on_predecessor_answer(to, answer, alive),
+            Query::Candidate(others) => self.on_candidate_answer(to, answer, others),
+            Query::Before => self.on_search_failed(),
+            Query::Successors => self.on_search_successors(to, answer),
+            Query::Successor => self.on_search_successor(to, answer),
+            Query::Walk(request) => self.outbox.push_back(Output::Neighbours { request, neighbours: answer }),
+        }
+    }
+
+    pub(super) fn start_walk(&mut self, request: u64, peer: Peer) {
+        if peer.id == self.me.id {
+            let lists = (self.ring.predecessors().to_vec(), self.ring.successors().to_vec());
+            let neighbours = self.is_member().then_some(lists);
+            self.outbox.push_back(Output::Neighbours { request, neighbours });
+        } else if self.ask_neighbours(peer, Query::Walk(request)).is_none() {
+            self.outbox.push_back(Output::Neighbours { request, neighbours: None });
+        }
+    }
+
+    pub(super) fn start_upper(&mut self, to: Peer, payload: Bytes) {
+        if to.id == self.me.id || payload.len() >= MAX_FRAME {
+            self.stats.dropped += 1;
+            return;
+        }
+        let to = self.book.peer(to.id).unwrap_or(to);
+        self.send(to, Message::Upper(payload));
+    }
+}

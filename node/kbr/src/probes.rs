@@ -1,0 +1,122 @@
+//! Who is being pinged, who is suspect, and who was lost.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::NodeId;
+use crate::message::Peer;
+use crate::time::Time;
+
+/// Most pings that wait at once.
+pub(crate) const MAX_PROBES: usize = 2048;
+/// Most dead nodes that are remembered, to find them again after a partition.
+pub(crate) const MAX_LOST: usize = 64;
+/// Pings before a node is dead.
+pub(crate) const TRIES: u8 = 2;
+/// When a dead node is pinged for the first time, and the longest time between two pings of it.
+const FIRST_RECALL: Duration = Duration::from_secs(15);
+const RECALL: Duration = Duration::from_secs(60);
+
+/// A ping without an answer yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Probe {
+    pub(crate) peer: Peer,
+    pub(crate) nonce: u64,
+    pub(crate) sent: Time,
+    pub(crate) tries: u8,
+    /// Whether the connection was up when the ping was sent, so that the answer's time is a round trip.
+    pub(crate) timed: bool,
+    pub(crate) due: Time,
+}
+
+#[derive(Debug)]
+struct Lost {
+    peer: Peer,
+    since: Time,
+    recall: Time,
+    wait: Duration,
+}
+
+/// Bounded tables of the liveness of others.
+#[derive(Debug, Default)]
+pub(crate) struct Probes {
+    probes: BTreeMap<NodeId, Probe>,
+    due: BTreeSet<(Time, NodeId)>,
+    suspects: BTreeSet<NodeId>,
+    lost: BTreeMap<NodeId, Lost>,
+}
+
+impl Probes {
+    pub(crate) fn get(&self, id: NodeId) -> Option<Probe> {
+        self.probes.get(&id).copied()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.probes.len() >= MAX_PROBES
+    }
+
+    pub(crate) fn start(&mut self, probe: Probe) {
+        self.stop(probe.peer.id);
+        self.due.insert((probe.due, probe.peer.id));
+        self.probes.insert(probe.peer.id, probe);
+    }
+
+    pub(crate) fn stop(&mut self, id: NodeId) -> Option<Probe> {
+        let probe = self.probes.remove(&id)?;
+        self.due.remove(&(probe.due, id));
+        Some(probe)
+    }
+
+    /// Takes one ping that is due.
+    pub(crate) fn overdue(&mut self, now: Time) -> Option<Probe> {
+        let (_, id) = self.due.first().copied().filter(|(due, _)| *due <= now)?;
+        self.stop(id)
+    }
+
+    pub(crate) fn earliest(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    pub(crate) fn is_suspect(&self, id: NodeId) -> bool {
+        self.suspects.contains(&id)
+    }
+
+    /// Only nodes that are pinged are suspect, so the number of pings bounds them.
+    pub(crate) fn suspect(&mut self, id: NodeId) {
+        self.suspects.insert(id);
+    }
+
+    /// Says whether the node was suspect.
+    pub(crate) fn trust(&mut self, id: NodeId) -> bool {
+        self.suspects.remove(&id)
+    }
+
+    pub(crate) fn is_lost(&self, id: NodeId) -> bool {
+        self.lost.contains_key(&id)
+    }
+
+    /// Remembers a dead node; where there are too many, the one dead for longest is forgotten.
+    pub(crate) fn lose(&mut self, now: Time, peer: Peer) {
+        if self.lost.len() >= MAX_LOST {
+            let oldest = self.lost.values().min_by_key(|lost| (lost.since, lost.peer)).map(|lost| lost.peer.id);
+            oldest.and_then(|id| self.lost.remove(&id));
+        }
+        self.lost.insert(peer.id, Lost { peer, since: now, recall: now + FIRST_RECALL, wait: FIRST_RECALL });
+    }
+
+    /// A dead node has shown a sign of life.
+    pub(crate) fn find(&mut self, id: NodeId) -> bool {
+        self.lost.remove(&id).is_some()
+    }
+
+    /// Up to `most` dead nodes whose turn it is to be pinged; every one where `urgent`.
+    pub(crate) fn recall(&mut self, now: Time, most: usize, urgent: bool) -> Vec<Peer> {
+        let due = self.lost.values_mut().filter(|lost| urgent || lost.recall <= now);
+        let recall = |lost: &mut Lost| {
+            lost.wait = (lost.wait * 2).min(RECALL);
+            lost.recall = now + lost.wait;
+            lost.peer
+        };
+        due.take(most).map(recall).collect()
+    }
+}

@@ -1,0 +1,234 @@
+//! What goes into a [`Node`](crate::Node) and what comes out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost_contract::{Context, Event, Execution, LogLevel, Write};
+use prost_kbr::{AppId, Failure, Key, Message, Outcome, Peer, Refusal};
+use prost_package::{Grant, Package, Policy, SignedManifest};
+
+/// What can happen to a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Something for the routing layer: connections, frames, joining, leaving.
+    Ring(prost_kbr::Input),
+    /// The operator installs a package here. Answered by [`Output::Installed`].
+    Install {
+        /// Comes back in the answer.
+        request: u64,
+        /// The package, checked.
+        package: Package,
+    },
+    /// A package that this node had installed before it was started again.
+    Restore(Package),
+    /// The operator removes an application and its records. Answered by [`Output::Removed`].
+    Remove {
+        /// Comes back in the answer.
+        request: u64,
+        /// Its name or its full id.
+        app: String,
+    },
+    /// A local program asks an application. Ends in exactly one [`Output::Respond`].
+    Call {
+        /// Comes back in the answer.
+        call: u64,
+        /// The application's name, where one of that name is installed, or its full id.
+        app: String,
+        /// What is asked.
+        method: String,
+        /// With what.
+        body: Bytes,
+    },
+    /// Who is responsible for a key? Answered by [`Output::LookedUp`].
+    Lookup {
+        /// Comes back in the answer.
+        request: u64,
+        /// The key.
+        key: Key,
+    },
+    /// Answers [`Output::Compile`].
+    Compiled {
+        /// The application.
+        app: AppId,
+        /// Whether the component can run; if not, why, with one line for the log.
+        result: Result<(), (Refusal, String)>,
+    },
+    /// Answers [`Output::Run`]: an execution for each event, fewer where one of them trapped and was the last to run.
+    Ran {
+        /// The application.
+        app: AppId,
+        /// In the order of the events.
+        executions: Vec<Execution>,
+    },
+    /// Answers [`Output::Commit`].
+    Committed {
+        /// Which.
+        commit: u64,
+        /// The bytes of records that the application now has; an error where the writes are not durable.
+        result: Result<u64, NotDurable>,
+    },
+    /// The operator's policy has changed.
+    SetPolicy(Arc<Policy>),
+}
+
+/// The store could not make writes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotDurable;
+
+/// One event to run, with what surrounds it.
+#[derive(Debug, Clone)]
+pub struct RunEvent {
+    /// The event.
+    pub event: Event,
+    /// What surrounds it.
+    pub context: Context,
+}
+
+/// What a node wants done, in the order it wants it done.
+#[must_use]
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Connect to whoever is at this address.
+    Dial(std::net::SocketAddr),
+    /// Send a frame, dialling first where need be.
+    Send {
+        /// To whom.
+        to: Peer,
+        /// What.
+        message: Message,
+    },
+    /// Keep one connection to each of these open.
+    Keep(Vec<Peer>),
+    /// The node is a member of the ring now.
+    Joined,
+    /// The node has left the ring; nothing more will come.
+    Left,
+    /// Answers [`Input::Lookup`].
+    LookedUp {
+        /// From the question.
+        request: u64,
+        /// The owner and the way to it.
+        outcome: Outcome,
+    },
+    /// Answers [`prost_kbr::Input::AskNeighbours`].
+    Neighbours {
+        /// From the question.
+        request: u64,
+        /// Predecessors and successors; none where the peer did not answer.
+        neighbours: Option<(Vec<Peer>, Vec<Peer>)>,
+    },
+    /// Compile this component, linking what was granted and nothing else. Answered by [`Input::Compiled`].
+    Compile {
+        /// The application.
+        app: AppId,
+        /// Its manifest.
+        manifest: SignedManifest,
+        /// The component, its digest checked.
+        component: Bytes,
+        /// What it gets.
+        grant: Grant,
+    },
+    /// Run these events, in order, on the application's instance, and stop at the first trap. There is one such batch
+    /// under way for an application at a time. Answered by [`Input::Ran`].
+    Run {
+        /// The application.
+        app: AppId,
+        /// The events.
+        events: Vec<RunEvent>,
+    },
+    /// Drop the application's instance and its compiled code; a batch under way is not answered.
+    Stop(AppId),
+    /// Make these writes durable, and visible to the application's next events at once. Answered by
+    /// [`Input::Committed`], in order for an application.
+    Commit {
+        /// Comes back in the answer.
+        commit: u64,
+        /// The application.
+        app: AppId,
+        /// In order.
+        writes: Vec<Write>,
+    },
+    /// Keep the package, so that it is there after a restart.
+    SavePackage(Package),
+    /// Forget the package and the application's records.
+    Forget(AppId),
+    /// Answers [`Input::Call`].
+    Respond {
+        /// From the call.
+        call: u64,
+        /// What the application said, or why it said nothing.
+        outcome: Result<Bytes, CallFailure>,
+    },
+    /// An item of the stream of a call that is still open.
+    Push {
+        /// From the call.
+        call: u64,
+        /// The item.
+        item: Bytes,
+    },
+    /// Answers [`Input::Install`].
+    Installed {
+        /// From the question.
+        request: u64,
+        /// Whether it runs.
+        result: Result<AppId, InstallFailure>,
+    },
+    /// Answers [`Input::Remove`].
+    Removed {
+        /// From the question.
+        request: u64,
+        /// Whether it was there.
+        result: Result<AppId, CallFailure>,
+    },
+    /// A line for the log, about an application or by it.
+    Log {
+        /// The application.
+        app: AppId,
+        /// How loud.
+        level: LogLevel,
+        /// The line, without control characters.
+        line: String,
+    },
+}
+
+/// Why a call got no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallFailure {
+    /// No application of this name runs here.
+    #[error("no application '{0}' runs on this node")]
+    NotInstalled(String),
+    /// Several applications have this name.
+    #[error("several providers' applications are called '{0}': give the full id, name@provider")]
+    Ambiguous(String),
+    /// The application cannot run here.
+    #[error("this node will not run the application: {0}")]
+    Refused(Refusal),
+    /// The application answered with an error.
+    #[error("{0}")]
+    Application(String),
+    /// The handler trapped, or no answer came.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// Why a package was not installed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InstallFailure {
+    /// The node refuses it.
+    #[error("refused ({refusal}): {detail}")]
+    Refused {
+        /// The kind of refusal.
+        refusal: Refusal,
+        /// One line that says more: the rule, the interface, the trap.
+        detail: String,
+    },
+    /// A newer version is installed.
+    #[error("version {installed} is installed, which is newer")]
+    Older {
+        /// The version that is installed.
+        installed: String,
+    },
+    /// It is being installed already.
+    #[error("it is being installed already")]
+    Busy,
+}

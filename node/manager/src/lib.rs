@@ -1,0 +1,24 @@
+//! The Programmable Peer layer of a Prost node: the whole node as one machine.
+//!
+//! [`Node`] owns the routing layer and the applications. It decides what is fetched, installed, run, made durable and
+//! sent, and it touches nothing: a driver gives it one [`Input`] at a time, takes [`Output`]s until none are left, and
+//! asks when it wants to be woken. The daemon and the simulator are two such drivers.
+//!
+//! The life of a message: routing hands it over ([`prost_kbr::Output::Deliver`]); the application is looked up, and
+//! fetched, judged, compiled and started where it is missing; the event waits its turn, runs in the sandbox
+//! ([`Output::Run`]), its writes are made durable ([`Output::Commit`]), and only then do its effects leave.
+
+mod app;
+mod code;
+mod fetch;
+mod install;
+mod io;
+mod ledger;
+mod node;
+mod run;
+mod status;
+
+pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent};
+pub use ledger::Usage;
+pub use node::{Node, Settings};
+pub use status::{AppState, AppStatus, Installation, Source, Stats};

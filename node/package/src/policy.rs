@@ -1,0 +1,212 @@
+//! The operator's policy: who may run what, with which capabilities and how much.
+//!
+//! # The file
+//!
+//! ```
+//! # let text = r#"
+//! default = "deny"            # where no rule matches: "deny", which is the default, or "allow"
+//! wasi = "inert"              # may WASI's inert interfaces be imported: "inert", the default, or "none"
+//!
+//! [defaults]                  # for the default "allow", and for what an allow rule leaves out
+//! capabilities = ["route", "storage", "timer", "client", "log"]
+//!
+//! [defaults.budgets]
+//! memory_bytes = "32MiB"
+//!
+//! [[rule]]
+//! effect = "allow"
+//! provider = "9fae2c8f5ac4bd3ac5a1d0eb5f4cd2f7b8e8a7c5a3f1d2e4b6c8d0e2f4a6b8c0"
+//! application = "dht"
+//! capabilities = ["route", "storage", "timer", "client"]
+//!
+//! [rule.budgets]
+//! storage_bytes = "1GiB"
+//! messages_per_second = 2_000
+//!
+//! [[rule]]
+//! effect = "deny"
+//! provider = "*"
+//! application = "miner*"
+//! # "#;
+//! # prost_package::Policy::parse(text).unwrap();
+//! ```
+//!
+//! A rule names an effect, a provider (a public key in hexadecimal, or `*` for all) and an application (a name, or
+//! the beginning of names and one `*`). An allow rule may name the capabilities and some of the budgets that it
+//! grants; what it leaves out is taken from `[defaults]`, and what that leaves out is every capability and
+//! [`Budgets::default`]. Budgets are whole numbers of at least 1; those in bytes may also be text with a unit, `B`,
+//! `KiB`, `MiB`, `GiB` or `TiB`.
+//!
+//! # What it means
+//!
+//! 1. Where a deny rule matches, the answer is no, whatever else the file says and wherever the rule stands.
+//! 2. Else the first allow rule that matches decides, with its grant alone: grants of several rules are not joined.
+//! 3. Else the default decides.
+//!
+//! An application gets the capabilities that it asks for and that are granted, and of each budget the lower of what
+//! it asks for and what is granted.
+//!
+//! # What is an error
+//!
+//! Unknown keys, capabilities and units; values out of range; a deny rule that grants; an event's fuel beyond what
+//! ten seconds give; and an allow rule that can never decide because an earlier one matches all that it matches. A
+//! deny rule may overrule any other: the operator who must stop something adds a rule and need not look for others.
+
+mod file;
+mod pattern;
+
+use std::collections::BTreeSet;
+
+use prost_contract::{Capability, Limits};
+use prost_kbr::AppId;
+
+use crate::manifest::{Budgets, Manifest};
+use pattern::Subject;
+
+/// The operator's policy. Deny beats allow beats the default. The [module](self) describes its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    allow_by_default: bool,
+    wasi: bool,
+    defaults: Terms,
+    rules: Vec<Rule>,
+}
+
+/// What a policy says of an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may run, with this.
+    Allow {
+        /// What it gets.
+        grant: Grant,
+        /// The rule that decided: its number from 1 and its text, or `default`.
+        rule: String,
+    },
+    /// It may not.
+    Deny {
+        /// The rule that decided: its number from 1 and its text, or `default`.
+        rule: String,
+    },
+}
+
+/// What an application gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its capabilities.
+    pub capabilities: BTreeSet<Capability>,
+    /// Its budgets: at most what it asked for.
+    pub budgets: Budgets,
+    /// Whether WASI's inert interfaces may be imported.
+    pub wasi: bool,
+}
+
+impl Grant {
+    /// The limits that the sandbox enforces for it. What no budget names is as in [`Limits::default`].
+    pub fn limits(&self) -> Limits {
+        Limits {
+            fuel: self.budgets.fuel_per_event,
+            memory_bytes: self.budgets.memory_bytes,
+            storage_bytes: self.budgets.storage_bytes,
+            ..Limits::default()
+        }
+    }
+}
+
+impl Policy {
+    /// Longest policy file, in bytes.
+    pub const MAX: usize = 1 << 20;
+    /// Most rules.
+    pub const MAX_RULES: usize = 1024;
+
+    /// Reads a policy file.
+    pub fn parse(toml: &str) -> Result<Policy, PolicyError> {
+        file::read(toml)
+    }
+
+    /// A policy without rules: everything is allowed, with all capabilities and the default budgets, or denied.
+    pub fn default_only(allow: bool) -> Policy {
+        Policy { allow_by_default: allow, wasi: true, defaults: Terms::default(), rules: Vec::new() }
+    }
+
+    /// What can be said before the manifest is there: a denial is final, an allowance is not. The grant is the most
+    /// that the application can get.
+    pub fn decide_app(&self, app: &AppId) -> Decision {
+        let matching = |effect| {
+            self.rules
+                .iter()
+                .enumerate()
+                .find(move |(_, rule)| rule.effect == effect && rule.subject.matches(app))
+                .map(|(index, rule)| (format!("rule {}: {effect} {}", index + 1, rule.subject), &rule.terms))
+        };
+        if let Some((rule, _)) = matching(Effect::Deny) {
+            return Decision::Deny { rule };
+        }
+        let default = || (format!("default: {}", Effect::Allow), &self.defaults);
+        match matching(Effect::Allow).or_else(|| self.allow_by_default.then(default)) {
+            Some((rule, terms)) => Decision::Allow { grant: terms.grant(self.wasi), rule },
+            None => Decision::Deny { rule: format!("default: {}", Effect::Deny) },
+        }
+    }
+
+    /// What is said of this version of an application.
+    pub fn decide(&self, manifest: &Manifest) -> Decision {
+        let mut decision = self.decide_app(&manifest.app());
+        if let Decision::Allow { grant, .. } = &mut decision {
+            grant.capabilities.retain(|granted| manifest.capabilities.contains_key(granted));
+            grant.budgets = grant.budgets.min(&manifest.budgets);
+        }
+        decision
+    }
+}
+
+/// Why a policy file cannot be used: one line, with its place in the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {problem}")]
+pub struct PolicyError {
+    /// Line and key.
+    pub at: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+impl core::fmt::Display for Effect {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Effect::Allow => "allow",
+            Effect::Deny => "deny",
+        })
+    }
+}
+
+/// What is granted. A deny rule has the defaults, which nobody gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Terms {
+    capabilities: BTreeSet<Capability>,
+    budgets: Budgets,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { capabilities: BTreeSet::from(Capability::ALL), budgets: Budgets::default() }
+    }
+}
+
+impl Terms {
+    fn grant(&self, wasi: bool) -> Grant {
+        Grant { capabilities: self.capabilities.clone(), budgets: self.budgets.clone(), wasi }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    effect: Effect,
+    subject: Subject,
+    terms: Terms,
+}

@@ -1,0 +1,125 @@
+//! Spellings of locators.
+
+use prost_package::{Digest, Locator, LocatorError};
+
+#[test]
+fn what_is_taken_is_written_as_it_was_read() {
+    let digest = Digest::of(b"code");
+    let cases = [(String::new(), Locator::None), (format!("blake3:{}", digest.to_hex()), Locator::Digest(digest))];
+    for (text, locator) in cases {
+        assert_eq!(Locator::parse(&text), Ok(locator.clone()));
+        assert_eq!(locator.to_string(), text);
+    }
+}
+
+#[test]
+fn plain_https_addresses_are_taken() {
+    let longest = format!("https://h.example/{}", "a".repeat(2048 - 18));
+    let urls = [
+        "https://code.example/dht.pkg",
+        "https://code.example/",
+        "https://code.example:8443/a/b?version=1&x=%20",
+        "https://xn--bcher-kva.example/@scope/p",
+        "https://192.0.2.7/p",
+        "https://[2001:db8::1]/p",
+        "https://[2001:db8::1]:8443/p",
+        &longest,
+    ];
+    for url in urls {
+        let locator = Locator::parse(url);
+        assert_eq!(locator, Ok(Locator::Url(url.to_owned())));
+        assert_eq!(locator.unwrap().to_string(), url);
+    }
+}
+
+#[test]
+fn other_schemes_are_refused() {
+    for text in [
+        "http://h.example/p",
+        "file:///etc/passwd",
+        "gopher://h/",
+        "data:,x",
+        "HTTPS://h.example/p",
+        " ",
+        "h.example/p",
+    ] {
+        assert_eq!(Locator::parse(text), Err(LocatorError::Scheme), "{text}");
+    }
+}
+
+#[test]
+fn digests_are_64_hexadecimal_digits() {
+    let digits = Digest::of(b"code").to_hex();
+    for rest in ["", &digits[1..], &format!("{digits}0"), &format!("g{}", &digits[1..]), &format!("+{}", &digits[1..])]
+    {
+        assert_eq!(Locator::parse(&format!("blake3:{rest}")), Err(LocatorError::Malformed), "{rest}");
+    }
+    assert_eq!(
+        Locator::parse(&format!("blake3:{}", digits.to_uppercase())),
+        Locator::parse(&format!("blake3:{digits}"))
+    );
+}
+
+#[test]
+fn addresses_that_readers_read_differently_are_refused() {
+    let too_long = format!("https://h.example/{}", "a".repeat(2048 - 17));
+    let long_label = format!("https://{}.example/p", "a".repeat(64));
+    let long_host = format!("https://{}example/p", "a.".repeat(124));
+    let cases = [
+        // No host, no path, or not an authority.
+        "https:",
+        "https:h.example/p",
+        "https:///p",
+        "https://h.example",
+        "https://h.example?x",
+        "https://h.example:8443",
+        // User information and fragments.
+        "https://user@h.example/p",
+        "https://user:secret@h.example/p",
+        "https://trusted.example@h.example/p",
+        "https://h.example/p#part",
+        // Hosts.
+        "https://H.example/p",
+        "https://h..example/p",
+        "https://h.example./p",
+        "https://-h.example/p",
+        "https://h-.example/p",
+        "https://h_x.example/p",
+        "https://h%2eexample/p",
+        "https://bücher.example/p",
+        &long_label,
+        &long_host,
+        // An address of the link-local network, hidden.
+        "https://2852039166/p",
+        "https://0251.0376.0251.0376/p",
+        "https://0xa9fea9fe/p",
+        "https://0xa9.0xfe.0xa9.0xfe/p",
+        "https://169.16689662/p",
+        "https://169.254.169.254./p",
+        "https://0x/p",
+        "https://[fe80::1%25eth0]/p",
+        "https://[::1/p",
+        "https://[169.254.169.254]/p",
+        "https://[::1]x/p",
+        // Ports.
+        "https://h.example:/p",
+        "https://h.example:0/p",
+        "https://h.example:0443/p",
+        "https://h.example:65536/p",
+        "https://h.example:+443/p",
+        "https://h.example:443:443/p",
+        "https://[::1]:/p",
+        // Characters.
+        "https://h.example/a b",
+        "https://h.example/a\nb",
+        "https://h.example/a\0",
+        "https://h.example\\@other.example/p",
+        "https://h.example/\\p",
+        "https://h.example/ü",
+        "https://h.example/<p>",
+        &too_long,
+    ];
+    for text in cases {
+        assert_eq!(Locator::parse(text), Err(LocatorError::Malformed), "{text}");
+    }
+}

@@ -1,0 +1,10 @@
+//! What comes from strangers and from the operator's file, good and bad.
+
+mod envelope;
+mod hostile;
+mod locator;
+mod manifest;
+mod package;
+mod policy;
+mod policy_file;
+mod support;

@@ -1,0 +1,179 @@
+//! The range of every field, at signing and at reading.
+
+use prost_contract::{Capability, Limits};
+use prost_package::{Budgets, Manifest, ManifestError, Package, SignedManifest};
+use serde::Serialize;
+
+use crate::support::{enveloped, key, manifest_of, payload_of};
+
+/// The field that is refused, by the signer and by the reader alike.
+fn refused(change: impl Fn(&mut Manifest)) -> &'static str {
+    let mut manifest = manifest_of(&key(1));
+    change(&mut manifest);
+    let read = SignedManifest::verify(enveloped(payload_of(&manifest))).unwrap_err();
+    let signed = SignedManifest::sign(manifest, &key(1)).unwrap_err();
+    assert_eq!(read, signed);
+    match read {
+        ManifestError::Field { field, .. } => field,
+        other => panic!("not a field's error: {other}"),
+    }
+}
+
+fn taken(change: impl Fn(&mut Manifest)) {
+    let mut manifest = manifest_of(&key(1));
+    change(&mut manifest);
+    let signed = SignedManifest::sign(manifest.clone(), &key(1)).unwrap();
+    assert_eq!(SignedManifest::verify(signed.bytes().clone()).unwrap().manifest(), &manifest);
+}
+
+fn reason(text: &str) -> impl Fn(&mut Manifest) {
+    let text = text.to_owned();
+    move |manifest| drop(manifest.capabilities.insert(Capability::Log, text.clone()))
+}
+
+fn world(text: &str) -> impl Fn(&mut Manifest) {
+    let text = text.to_owned();
+    move |manifest| manifest.world.clone_from(&text)
+}
+
+#[test]
+fn every_field_has_its_range() {
+    for format in [0, 2, 255] {
+        assert_eq!(refused(|manifest| manifest.format = format), "format");
+    }
+    for replicas in [0, 17, 255] {
+        assert_eq!(refused(|manifest| manifest.replicas = replicas), "replicas");
+    }
+    for size in [0, Package::MAX_COMPONENT + 1, u64::MAX] {
+        assert_eq!(refused(|manifest| manifest.component.size = size), "component");
+    }
+    for text in ["", "prost:peerlet@0.1.0\n", "Prost:peerlet", "prost peerlet", &"w".repeat(65)] {
+        assert_eq!(refused(world(text)), "world");
+    }
+    for text in ["a\nb", "\u{1b}[2J", "\u{202e}gpj", &"r".repeat(257)] {
+        assert_eq!(refused(reason(text)), "capabilities");
+    }
+    let long = format!("1.0.0-{}", "x".repeat(59));
+    assert_eq!(refused(|manifest| manifest.version = long.parse().unwrap()), "version");
+}
+
+#[test]
+fn the_ends_of_the_ranges_are_inside() {
+    for replicas in [1, 16] {
+        taken(|manifest| manifest.replicas = replicas);
+    }
+    for size in [1, Package::MAX_COMPONENT] {
+        taken(|manifest| manifest.component.size = size);
+    }
+    taken(world(&"w".repeat(64)));
+    taken(reason(""));
+    taken(reason(&"r".repeat(256)));
+    taken(reason("um Größe zu zeigen"));
+    let long = format!("1.0.0-{}", "x".repeat(58));
+    taken(|manifest| manifest.version = long.parse().unwrap());
+    taken(|manifest| manifest.sequence = u64::MAX);
+    taken(|manifest| manifest.expires = Some(u64::MAX));
+    taken(|manifest| manifest.capabilities.clear());
+    taken(|manifest| manifest.budgets.fuel_per_event = u64::MAX);
+}
+
+#[test]
+fn no_budget_is_zero() {
+    let zeroes: [fn(&mut Budgets); 8] = [
+        |budgets| budgets.memory_bytes = 0,
+        |budgets| budgets.storage_bytes = 0,
+        |budgets| budgets.fuel_per_event = 0,
+        |budgets| budgets.fuel_per_second = 0,
+        |budgets| budgets.messages_per_second = 0,
+        |budgets| budgets.bytes_per_second = 0,
+        |budgets| budgets.timers = 0,
+        |budgets| budgets.queue = 0,
+    ];
+    for zero in zeroes {
+        assert_eq!(refused(|manifest| zero(&mut manifest.budgets)), "budgets");
+    }
+}
+
+#[test]
+fn the_longest_manifest_fits_its_envelope() {
+    taken(|manifest| {
+        manifest.name = "n".repeat(64).parse().unwrap();
+        manifest.world = "w".repeat(64);
+        manifest.version = format!("1.0.0-{}", "x".repeat(58)).parse().unwrap();
+        manifest.capabilities = Capability::ALL.into_iter().map(|asked| (asked, "r".repeat(256))).collect();
+    });
+}
+
+#[test]
+fn unknown_and_missing_and_doubled_fields_are_refused() {
+    #[derive(Serialize)]
+    struct More {
+        #[serde(flatten)]
+        manifest: serde_cbor::Value,
+        more: u8,
+    }
+    let manifest = serde_cbor::value::to_value(manifest_of(&key(1))).unwrap();
+    let more = serde_cbor::to_vec(&More { manifest: manifest.clone(), more: 1 }).unwrap();
+
+    let serde_cbor::Value::Map(mut fields) = manifest else { panic!("a manifest is a map") };
+    let name = serde_cbor::Value::Text("name".to_owned());
+    assert!(fields.remove(&name).is_some());
+    let fewer = serde_cbor::to_vec(&fields).unwrap();
+
+    // A map with one entry more, the first of them twice.
+    let mut doubled = payload_of(&manifest_of(&key(1)));
+    assert_eq!(doubled[0], 0xac);
+    doubled[0] += 1;
+    doubled.splice(1..1, *b"\x66format\x01");
+
+    let trailing = [payload_of(&manifest_of(&key(1))), vec![0]].concat();
+    for payload in [more, fewer, doubled, trailing, Vec::new(), vec![0xf6], vec![0x9b; 9]] {
+        let error = SignedManifest::verify(enveloped(payload)).unwrap_err();
+        assert!(matches!(error, ManifestError::Malformed(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_capability_asked_for_twice_is_refused() {
+    let payload = payload_of(&manifest_of(&key(1)));
+    let map = b"\x6ccapabilities\xa2";
+    let at = payload.windows(map.len()).position(|window| window == map).unwrap() + map.len() - 1;
+    let doubled = [&payload[..at], b"\xa3\x65route\x60", &payload[at + 1..]].concat();
+    let error = SignedManifest::verify(enveloped(doubled)).unwrap_err();
+    assert!(error.to_string().contains("twice"), "{error}");
+}
+
+#[test]
+fn a_name_that_is_not_one_and_a_capability_that_is_not_one_are_refused() {
+    let payload = payload_of(&manifest_of(&key(1)));
+    let replaced = |from: &[u8], to: &[u8]| {
+        let at = payload.windows(from.len()).position(|window| window == from).unwrap();
+        [&payload[..at], to, &payload[at + from.len()..]].concat()
+    };
+    for name in [&b"\x63Dht"[..], b"\x63d\0t", b"\x63../", b"\x60", b"\x61*"] {
+        let error = SignedManifest::verify(enveloped(replaced(b"\x63dht", name))).unwrap_err();
+        assert!(matches!(error, ManifestError::Malformed(_)), "{error}");
+    }
+    let error = SignedManifest::verify(enveloped(replaced(b"\x65route", b"\x65r\x1b[2J"))).unwrap_err();
+    assert!(matches!(error, ManifestError::Malformed(_)), "{error}");
+    assert!(!error.to_string().contains('\x1b'), "an error never carries control characters");
+}
+
+#[test]
+fn it_expires_after_its_last_second() {
+    let mut manifest = manifest_of(&key(1));
+    assert!(!manifest.is_expired(u64::MAX));
+    manifest.expires = Some(1_000);
+    assert!(!manifest.is_expired(1_000));
+    assert!(manifest.is_expired(1_001));
+}
+
+#[test]
+fn the_default_budgets_are_what_the_sandbox_enforces_by_default() {
+    let (budgets, limits) = (Budgets::default(), Limits::default());
+    assert_eq!(
+        (budgets.fuel_per_event, budgets.memory_bytes, budgets.storage_bytes),
+        (limits.fuel, limits.memory_bytes, limits.storage_bytes)
+    );
+    taken(|manifest| manifest.budgets = Budgets::default());
+}

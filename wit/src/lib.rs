@@ -1,0 +1,22 @@
+//! The peerlet contract as Rust values.
+//!
+//! `peerlet.wit` beside this crate says what a peerlet may ask and what it is told. These types carry the same things
+//! between the peerlet manager, which decides, and the sandbox, which runs components: an [`Event`] goes in with its
+//! [`Context`], an [`Execution`] comes out. Nothing here touches wasmtime.
+
+mod capability;
+mod effect;
+mod event;
+mod limits;
+mod records;
+
+pub use capability::{Capability, UnknownCapability};
+pub use effect::{Effect, Execution, LogLevel, Outcome, Receipt, Trap, TrapKind, Verdict, Write};
+pub use event::{Context, Event, Message, Request, Start};
+pub use limits::Limits;
+pub use records::{Place, Records, Unavailable, record_bytes};
+
+/// Package and version of the contract, as component imports name it.
+pub const CONTRACT: &str = "prost:peerlet@0.1.0";
+/// The contract itself.
+pub const WIT: &str = include_str!("../peerlet.wit");
