@@ -3,7 +3,6 @@
 
 CARGO ?= cargo
 NODES ?= 8
-PROFILE ?= release
 
 .PHONY: demo build test check fix bench fuzz toolchain clean
 
@@ -17,7 +16,7 @@ build: toolchain
 ## Everything that must hold: unit, property, simulated-world and end-to-end tests, and the fuzz targets for a moment.
 test: toolchain
 	$(CARGO) test --workspace --locked
-	cd peerlets && $(CARGO) test --workspace --locked --exclude prost-echo --exclude prost-dht --lib
+	cd peerlets && $(CARGO) test --workspace --locked
 	$(MAKE) fuzz
 
 ## Read-only: format, lints, documentation.
@@ -25,6 +24,7 @@ check: toolchain
 	$(CARGO) fmt --all --check
 	cd peerlets && $(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	cd peerlets && $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 	sh tests/pure.sh
 

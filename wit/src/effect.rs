@@ -1,7 +1,7 @@
 //! What a handler asked for, and what it cost.
 
 use bytes::Bytes;
-use prost_kbr::{Dispatch, Key, NodeId};
+use prost_kbr::{Dispatch, Key, NodeId, Verdict};
 
 use crate::records::Place;
 
@@ -90,24 +90,6 @@ pub struct Write {
     pub name: Vec<u8>,
     /// The value and when it expires (milliseconds since 1970); none deletes.
     pub value: Option<(Bytes, Option<u64>)>,
-}
-
-/// What the applications decided about a message on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It goes on as it is.
-    Pass,
-    /// It goes on changed.
-    Rewrite {
-        /// The destination from here on.
-        key: Key,
-        /// The data from here on.
-        payload: Bytes,
-        /// The next hop; none leaves the choice to routing.
-        next: Option<NodeId>,
-    },
-    /// It ends here, as delivered.
-    Stop,
 }
 
 /// How a handler ended.

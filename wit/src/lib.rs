@@ -11,9 +11,10 @@ mod limits;
 mod records;
 
 pub use capability::{Capability, UnknownCapability};
-pub use effect::{Effect, Execution, LogLevel, Outcome, Receipt, Trap, TrapKind, Verdict, Write};
+pub use effect::{Effect, Execution, LogLevel, Outcome, Receipt, Trap, TrapKind, Write};
 pub use event::{Context, Event, Message, Request, Start};
 pub use limits::Limits;
+pub use prost_kbr::Verdict;
 pub use records::{Place, Records, Unavailable, record_bytes};
 
 /// Package and version of the contract, as component imports name it.

@@ -150,12 +150,8 @@ impl DhtClient {
     /// A value's key is the SHA-1 of its name, so that seldom two share one. A name of more than 500 bytes stands as its
     /// SHA-1, a chunk as 20 bytes of its own.
     pub fn list(&self, key: Key, prefix: &[u8]) -> Result<Vec<Vec<u8>>, DhtError> {
-        let mut question = List {
-            key: ByteArray::new(*key.as_bytes()),
-            prefix: ByteBuf::from(prefix),
-            after: None,
-            max: MAX_LIST,
-        };
+        let mut question =
+            List { key: ByteArray::new(*key.as_bytes()), prefix: ByteBuf::from(prefix), after: None, max: MAX_LIST };
         let mut names = Vec::new();
         loop {
             let page = self.asker.list(&question)?;

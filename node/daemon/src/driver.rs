@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost_contract::LogLevel;
-use prost_kbr::{AppId, Outcome, Peer, Time};
+use prost_kbr::{AppId, Outcome, Time};
 use prost_manager::{CallFailure, Input, InstallFailure, Node, NotDurable, Output};
 use prost_package::Policy;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::ask::Ask;
+use crate::admin::ask::{Ask, Lists};
 use crate::metrics::Metrics;
 use crate::status;
 use crate::store::{Batch, Store, StoreError};
@@ -98,7 +98,7 @@ pub struct Parts {
 struct Replies {
     next: u64,
     lookups: HashMap<u64, (oneshot::Sender<Outcome>, Instant)>,
-    neighbours: HashMap<u64, oneshot::Sender<Option<(Vec<Peer>, Vec<Peer>)>>>,
+    neighbours: HashMap<u64, oneshot::Sender<Option<Lists>>>,
     installs: HashMap<u64, oneshot::Sender<Result<AppId, InstallFailure>>>,
     removals: HashMap<u64, oneshot::Sender<Result<AppId, CallFailure>>>,
     calls: HashMap<u64, oneshot::Sender<Result<Bytes, CallFailure>>>,

@@ -98,7 +98,11 @@ impl Metrics {
             )?,
             fuel: make.counters("prost_peerlet_fuel_consumed_total", "Fuel burnt.", &["peerlet"])?,
             memory: make.gauges("prost_peerlet_memory_bytes", "Linear memory and tables.", &["peerlet"])?,
-            storage: make.gauges("prost_peerlet_storage_bytes", "Records, names and overhead included.", &["peerlet"])?,
+            storage: make.gauges(
+                "prost_peerlet_storage_bytes",
+                "Records, names and overhead included.",
+                &["peerlet"],
+            )?,
             queued: make.gauges("prost_peerlet_queued_events", "Events that wait or run.", &["peerlet"])?,
             peerlet_messages: make.counters("prost_peerlet_messages_total", "Messages sent.", &["peerlet"])?,
             installs: make.counters("prost_peerlet_installs_total", "Installations, by where from.", &["from"])?,
@@ -251,7 +255,10 @@ impl Metrics {
             raise(&self.refusals.with_label_values(&[reason.name()]), *count);
         }
         for source in SOURCES {
-            raise(&self.installs.with_label_values(&[source.name()]), stats.installs.get(&source).copied().unwrap_or(0));
+            raise(
+                &self.installs.with_label_values(&[source.name()]),
+                stats.installs.get(&source).copied().unwrap_or(0),
+            );
         }
         raise(&self.malformed.with_label_values(&["code_frame"]), stats.bad_code_frames);
         raise(&self.malformed.with_label_values(&["header"]), stats.bad_headers);
@@ -312,7 +319,8 @@ mod tests {
         assert!(text.contains("prost_peerlet_rejected_total{reason=\"denied\"} 0"), "{text}");
         assert!(text.contains("prost_connections_refused_total{reason=\"wrong_ring\"} 0"));
         let types = text.lines().filter(|line| line.starts_with("# TYPE prost_")).count();
-        let helps = text.lines().filter(|line| line.starts_with("# HELP prost_") && line.split(' ').count() > 4).count();
+        let helps =
+            text.lines().filter(|line| line.starts_with("# HELP prost_") && line.split(' ').count() > 4).count();
         assert!(types > 0);
         assert_eq!(types, helps);
     }

@@ -96,7 +96,11 @@ impl NodeError {
 /// Runs a node until SIGTERM or SIGINT; it leaves the ring before it ends. SIGHUP reads the policy file again.
 pub fn run(config: Config) -> Result<(), NodeError> {
     let runtime = LocalRuntime::new().map_err(|error| NodeError::System("no runtime can be started", error))?;
-    runtime.block_on(serve(config))
+    // As a task of its own: to wake what `block_on` itself polls takes a system call, and that once a turn.
+    match runtime.block_on(async { tokio::task::spawn_local(serve(config)).await }) {
+        Ok(ended) => ended,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 async fn serve(config: Config) -> Result<(), NodeError> {
@@ -173,8 +177,7 @@ fn outward(listen: SocketAddr) -> Option<SocketAddr> {
         IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
         IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
     };
-    let loopback: IpAddr =
-        if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let loopback: IpAddr = if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let found = UdpSocket::bind((local, 0)).and_then(|socket| {
         socket.connect((beyond, 9))?;
         socket.local_addr()
@@ -197,8 +200,7 @@ fn start_admin(
     asks: mpsc::Sender<admin::ask::Ask>,
     metrics: Arc<Metrics>,
 ) -> Result<Admin, NodeError> {
-    let token =
-        if config.admin_token_named { Token::read(&config.admin_token_file)? } else { Token::generate(data)? };
+    let token = if config.admin_token_named { Token::read(&config.admin_token_file)? } else { Token::generate(data)? };
     let cannot = |error| NodeError::Admin(config.admin_listen, error);
     let listener = TcpListener::bind(config.admin_listen).map_err(cannot)?;
     let remote = !config.admin_listen.ip().is_loopback();

@@ -142,8 +142,12 @@ fn compile_all(
         let compiled = Compiled::compile(engine, &component, &grant.capabilities, wasi);
         let result = match compiled {
             Ok(compiled) => {
-                let load =
-                    Job::Load { app: app.clone(), compiled: Box::new(compiled), limits: grant.limits(), signer: signers(&app) };
+                let load = Job::Load {
+                    app: app.clone(),
+                    compiled: Box::new(compiled),
+                    limits: grant.limits(),
+                    signer: signers(&app),
+                };
                 if workers[worker].send(load).is_err() {
                     return;
                 }

@@ -79,3 +79,36 @@ impl Acks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_go_in_runs_when_they_are_due() {
+        let (a, b) = (NodeId::hash(b"a"), NodeId::hash(b"b"));
+        let mut acks = Acks::default();
+        let now = Time::from_micros(1000);
+        for seq in [5, 6, 7, 9, u64::MAX] {
+            assert_eq!(acks.note(now, a, seq), None);
+        }
+        assert_eq!(acks.note(now + DELAY / 2, b, 1), None);
+        assert_eq!(acks.earliest(), Some(now + DELAY));
+        assert_eq!(acks.overdue(now), None);
+        assert_eq!(acks.overdue(now + DELAY), Some((a, vec![(5, 3), (9, 1), (u64::MAX, 1)])));
+        assert_eq!(acks.overdue(now + DELAY), None);
+        assert_eq!(acks.overdue(now + DELAY * 2), Some((b, vec![(1, 1)])));
+        assert_eq!(acks.earliest(), None);
+    }
+
+    #[test]
+    fn a_full_batch_goes_at_once_and_leaves_no_timer() {
+        let from = NodeId::hash(b"a");
+        let mut acks = Acks::default();
+        let sent: Vec<Runs> =
+            (0..3 * u64::from(BATCH)).filter_map(|seq| acks.note(Time::ZERO, from, 2 * seq)).collect();
+        assert_eq!(sent.len(), 3);
+        assert!(sent.iter().all(|runs| runs.len() == MAX_LIST));
+        assert_eq!(acks.earliest(), None);
+    }
+}

@@ -231,3 +231,83 @@ impl Book {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: u32) -> Peer {
+        Peer { id: NodeId::hash(&number.to_be_bytes()), addr: ([10, 0, 0, 1], 1 + number as u16).into() }
+    }
+
+    fn book() -> Book {
+        Book::new(&Config::default())
+    }
+
+    #[test]
+    fn hearsay_never_displaces_the_connected_the_pinned_or_a_proven_address() {
+        let mut book = book();
+        let now = Time::from_micros(1);
+        book.connect(now, peer(0));
+        book.hint(now, peer(1));
+        book.pin([peer(1).id].into());
+        book.hint(now, Peer { addr: peer(99).addr, ..peer(0) });
+        for number in 2..5 * MAX_BOOK as u32 {
+            book.hint(now + Duration::from_micros(u64::from(number)), peer(number));
+        }
+        assert_eq!(book.entries.len(), MAX_BOOK);
+        assert_eq!(book.by_use.len(), MAX_BOOK);
+        assert_eq!(book.peer(peer(0).id), Some(peer(0)));
+        assert_eq!(book.peer(peer(1).id), Some(peer(1)));
+        assert_eq!(book.peer(peer(2).id), None);
+        assert!(book.peer(peer(5 * MAX_BOOK as u32 - 1).id).is_some());
+    }
+
+    #[test]
+    fn a_doubted_address_can_be_corrected() {
+        let mut book = book();
+        book.connect(Time::ZERO, peer(0));
+        book.disconnect(peer(0).id);
+        book.doubt(peer(0).id);
+        let moved = Peer { addr: peer(7).addr, ..peer(0) };
+        book.hint(Time::ZERO, moved);
+        assert_eq!(book.peer(moved.id), Some(moved));
+        assert_eq!(book.connected_at(moved.addr), None);
+        book.connect(Time::ZERO, moved);
+        assert_eq!(book.connected_at(moved.addr), Some(moved));
+    }
+
+    #[test]
+    fn a_timeout_follows_the_round_trips_within_its_bounds() {
+        let mut book = book();
+        let id = peer(0).id;
+        assert_eq!(book.timeout(id), Duration::from_secs(2), "nothing is known");
+        book.connect(Time::ZERO, peer(0));
+        assert_eq!(book.timeout(id), Duration::from_secs(2));
+        book.sample(id, Duration::from_millis(1));
+        assert_eq!(book.timeout(id), Duration::from_millis(250));
+        (0..50).for_each(|_| book.sample(id, Duration::from_millis(400)));
+        let steady = book.timeout(id);
+        assert!((400..500).contains(&steady.as_millis()), "{steady:?}");
+        book.sample(id, Duration::from_millis(800));
+        assert!(book.timeout(id) > Duration::from_millis(800));
+        book.sample(id, Duration::from_secs(60));
+        assert_eq!(book.timeout(id), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_timeout_doubles_until_there_is_a_sample() {
+        let mut book = book();
+        let id = peer(0).id;
+        book.connect(Time::ZERO, peer(0));
+        book.sample(id, Duration::from_millis(1));
+        book.back_off(id);
+        book.back_off(id);
+        assert_eq!(book.backed_off_timeout(id), Duration::from_secs(1));
+        assert_eq!(book.timeout(id), Duration::from_millis(250));
+        (0..100).for_each(|_| book.back_off(id));
+        assert_eq!(book.backed_off_timeout(id), Duration::from_secs(2));
+        book.sample(id, Duration::from_millis(1));
+        assert_eq!(book.backed_off_timeout(id), Duration::from_millis(250));
+    }
+}

@@ -43,7 +43,11 @@ impl Fingers {
     /// Fingers that the successor list covers are given up.
     pub(crate) fn turn(&mut self, last_successor: NodeId) -> Option<u32> {
         let lowest = self.me.distance_to(last_successor).log2()? + 1;
-        self.keep(|exponent, _| exponent >= lowest);
+        let me = self.me;
+        self.keep(|_, peer| me.distance_to(peer.id).log2().is_some_and(|reach| reach >= lowest));
+        for (exponent, _) in &mut self.entries {
+            *exponent = lowest.max(*exponent);
+        }
         if lowest >= Id::BITS {
             return None;
         }
@@ -101,6 +105,16 @@ impl Fingers {
         true
     }
 
+    /// A node has been met at this address: its fingers point there.
+    pub(crate) fn relocate(&mut self, peer: Peer) {
+        for (_, listed) in self.entries.iter_mut().chain(&mut self.candidates) {
+            if listed.id == peer.id && listed.addr != peer.addr {
+                listed.addr = peer.addr;
+                self.changes += 1;
+            }
+        }
+    }
+
     pub(crate) fn remove(&mut self, id: NodeId) {
         self.candidates.retain(|(_, peer)| peer.id != id);
         self.keep(|_, peer| peer.id != id);
@@ -117,5 +131,58 @@ impl Fingers {
         let before = self.entries.len();
         self.entries.retain(|(exponent, peer)| which(*exponent, *peer));
         self.changes += u64::from(self.entries.len() != before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The node 2^`exponent` after the start.
+    fn peer(exponent: u32) -> Peer {
+        Peer { id: Id::ZERO.plus_power(exponent), addr: ([10, 0, 0, exponent as u8], 1).into() }
+    }
+
+    #[test]
+    fn fingers_are_repaired_one_after_the_other_beyond_the_successors() {
+        let mut fingers = Fingers::new(Id::ZERO);
+        assert_eq!(fingers.turn(peer(100).id), Some(101));
+        // One node is responsible for the starts of 101 to 120: no other is asked for.
+        assert_eq!(fingers.found(101, peer(120)), Some(peer(120)));
+        assert_eq!(fingers.peers().count(), 0, "not before it has answered");
+        assert!(fingers.adopt(peer(120).id));
+        assert_eq!(fingers.turn(peer(100).id), Some(121));
+        assert_eq!(fingers.found(121, peer(159)), Some(peer(159)));
+        assert!(fingers.adopt(peer(159).id));
+        assert_eq!(fingers.turn(peer(100).id), Some(101), "round again");
+        assert_eq!(fingers.found(101, peer(120)), None, "as it is");
+        assert_eq!(fingers.peers().collect::<Vec<_>>(), [peer(120), peer(159)]);
+        // The successor list has grown beyond the first.
+        assert_eq!(fingers.turn(peer(130).id), Some(131));
+        assert_eq!(fingers.peers().collect::<Vec<_>>(), [peer(159)]);
+    }
+
+    #[test]
+    fn a_nearer_finger_replaces_and_a_dead_one_goes() {
+        let mut fingers = Fingers::new(Id::ZERO);
+        fingers.turn(peer(100).id);
+        fingers.found(101, peer(120));
+        fingers.adopt(peer(120).id);
+        fingers.found(101, peer(110));
+        assert!(fingers.adopt(peer(110).id));
+        assert_eq!(fingers.peers().collect::<Vec<_>>(), [peer(110)]);
+        let changes = fingers.changes();
+        fingers.remove(peer(110).id);
+        assert!(fingers.changes() > changes && !fingers.contains(peer(110).id));
+        assert!(!fingers.adopt(peer(110).id), "a ping of someone who is no candidate");
+    }
+
+    #[test]
+    fn a_lookup_that_comes_back_to_the_start_ends_the_round() {
+        let mut fingers = Fingers::new(Id::ZERO);
+        fingers.turn(peer(100).id);
+        let me = Peer { id: Id::ZERO, addr: ([10, 0, 0, 1], 1).into() };
+        assert_eq!(fingers.found(130, me), None);
+        assert_eq!(fingers.turn(peer(100).id), Some(101));
     }
 }

@@ -119,4 +119,12 @@ impl Probes {
         };
         due.take(most).map(recall).collect()
     }
+
+    /// Every suspect is being pinged, so that its case is decided.
+    pub(crate) fn assert_invariants(&self) {
+        for id in &self.suspects {
+            assert!(self.probes.contains_key(id), "{id:?} stays suspect");
+        }
+        assert_eq!(self.probes.len(), self.due.len(), "each ping has its timer");
+    }
 }

@@ -115,6 +115,16 @@ impl Ring {
         self.adopt_predecessors(head, &before, |_| false);
     }
 
+    /// A node has been met at this address: both lists name it there, wherever it was before.
+    pub(crate) fn relocate(&mut self, peer: Peer) {
+        for listed in self.successors.iter_mut().chain(&mut self.predecessors) {
+            if listed.id == peer.id && listed.addr != peer.addr {
+                listed.addr = peer.addr;
+                self.changes += 1;
+            }
+        }
+    }
+
     /// Removes a node from both lists, which close the gap; the tail of a lost predecessor does not move up.
     pub(crate) fn remove(&mut self, id: NodeId) -> Removed {
         let mut removed = Removed { any: self.contains(id), predecessor: None };
@@ -130,13 +140,108 @@ impl Ring {
     }
 
     /// Both lists are in order, distinct, short enough and without this node.
-    pub(crate) fn debug_assert_invariants(&self) {
+    pub(crate) fn assert_invariants(&self) {
         let after: Vec<_> = self.successors.iter().map(|peer| self.me.distance_to(peer.id)).collect();
         let before: Vec<_> = self.predecessors.iter().map(|peer| peer.id.distance_to(self.me)).collect();
         for (list, most) in [(after, self.most_successors), (before, self.most_predecessors)] {
-            debug_assert!(list.len() <= most, "{list:?} is longer than {most}");
-            debug_assert!(list.is_sorted_by(|a, b| a < b), "{list:?} is out of order");
-            debug_assert!(list.first() != Some(&NodeId::ZERO), "the node is in its own list");
+            assert!(list.len() <= most, "{list:?} is longer than {most}");
+            assert!(list.is_sorted_by(|a, b| a < b), "{list:?} is out of order");
+            assert!(list.first() != Some(&NodeId::ZERO), "the node is in its own list");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(place: u8) -> Peer {
+        let mut bytes = [0; 20];
+        bytes[0] = place;
+        Peer { id: NodeId::from_bytes(bytes), addr: ([10, 0, 0, place], 1).into() }
+    }
+
+    fn peers(places: &[u8]) -> Vec<Peer> {
+        places.iter().map(|place| peer(*place)).collect()
+    }
+
+    /// A member at 100 with lists of 3.
+    fn ring(successors: &[u8], predecessors: &[u8]) -> Ring {
+        let mut ring = Ring::new(peer(100).id, 3, 3);
+        if let [head, rest @ ..] = successors {
+            ring.adopt_successors(peer(*head), &peers(rest), |_| false);
+        }
+        if let [head, rest @ ..] = predecessors {
+            ring.adopt_predecessors(peer(*head), &peers(rest), |_| false);
+        }
+        ring.assert_invariants();
+        ring
+    }
+
+    #[test]
+    fn a_list_is_cut_where_it_is_full_goes_round_or_goes_back() {
+        assert_eq!(ring(&[110, 120, 130, 140], &[]).successors(), peers(&[110, 120, 130]));
+        assert_eq!(ring(&[110, 100, 110], &[]).successors(), peers(&[110]), "back at this node");
+        assert_eq!(ring(&[110, 90, 95, 100], &[]).successors(), peers(&[110, 90, 95]), "all the way round");
+        assert_eq!(ring(&[110, 120, 115], &[]).successors(), peers(&[110, 120]), "out of order");
+        assert_eq!(ring(&[110, 110, 120], &[]).successors(), peers(&[110]), "twice");
+        assert_eq!(ring(&[], &[90, 80, 70, 60]).predecessors(), peers(&[90, 80, 70]));
+        assert_eq!(ring(&[], &[90, 100, 90]).predecessors(), peers(&[90]));
+    }
+
+    #[test]
+    fn the_dead_are_left_out_and_the_list_is_filled_behind_them() {
+        let mut ring = ring(&[110], &[]);
+        ring.adopt_successors(peer(110), &peers(&[120, 130, 140]), |id| id == peer(120).id);
+        assert_eq!(ring.successors(), peers(&[110, 130, 140]));
+    }
+
+    #[test]
+    fn a_node_owns_what_lies_between_its_predecessor_and_itself() {
+        let alone = ring(&[], &[]);
+        assert!(alone.owns(peer(5).id) && alone.is_alone());
+        let member = ring(&[110], &[90]);
+        assert!(member.owns(peer(100).id) && member.owns(peer(91).id));
+        assert!(!member.owns(peer(90).id) && !member.owns(peer(101).id));
+        let newcomer = ring(&[110], &[]);
+        assert!(newcomer.owns(peer(100).id) && !newcomer.owns(peer(99).id));
+    }
+
+    #[test]
+    fn a_nearer_predecessor_goes_before_the_others() {
+        let mut ring = ring(&[110], &[80, 70, 60]);
+        assert!(ring.is_nearer_predecessor(peer(90).id));
+        assert!(!ring.is_nearer_predecessor(peer(75).id) && !ring.is_nearer_predecessor(peer(100).id));
+        ring.insert_predecessor(peer(90));
+        assert_eq!(ring.predecessors(), peers(&[90, 80, 70]));
+    }
+
+    #[test]
+    fn a_node_that_comes_back_elsewhere_keeps_its_place() {
+        let mut ring = ring(&[20, 30], &[30, 5]);
+        let (moved, before) = (Peer { addr: peer(99).addr, ..peer(30) }, ring.changes());
+
+        ring.relocate(moved);
+
+        assert_eq!((ring.successors(), ring.predecessors()), (&[peer(20), moved][..], &[moved, peer(5)][..]));
+        assert!(ring.changes() > before);
+        let before = ring.changes();
+        ring.relocate(moved);
+        ring.relocate(peer(40));
+        assert_eq!(ring.changes(), before);
+    }
+
+    #[test]
+    fn a_lost_predecessor_leaves_its_list_as_candidates() {
+        let mut ring = ring(&[110, 80], &[90, 80, 70]);
+        let removed = ring.remove(peer(90).id);
+        assert_eq!(removed, Removed { any: true, predecessor: Some(peers(&[80, 70])) });
+        assert_eq!(ring.predecessors(), []);
+        let removed = ring.remove(peer(80).id);
+        assert_eq!(removed, Removed { any: true, predecessor: None });
+        assert_eq!(ring.successors(), peers(&[110]));
+        let changes = ring.changes();
+        assert!(!ring.remove(peer(80).id).any);
+        assert_eq!(ring.changes(), changes);
     }
 }

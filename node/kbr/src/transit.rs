@@ -188,3 +188,89 @@ impl Held {
         self.0.front().map(|(again, _)| *again)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::{Envelope, Purpose};
+
+    fn parcel(id: u64, aim: Aim) -> Parcel {
+        let origin = peer(b"origin");
+        let (refused, path) = (Vec::new(), None);
+        let envelope =
+            Envelope { id, origin, key: None, purpose: Purpose::Lookup, hops: 0, remaining_ms: 1, refused, path };
+        let routed = Routed { envelope, header: Bytes::new(), payload: Bytes::new() };
+        let deadline = Time::from_micros(u64::MAX);
+        Box::new(Transit { routed, previous: origin, deadline, tried: Vec::new(), asked: false, aim })
+    }
+
+    fn peer(name: &[u8]) -> Peer {
+        Peer { id: NodeId::hash(name), addr: ([10, 0, 0, 1], 1).into() }
+    }
+
+    fn ids(transits: &[Parcel]) -> Vec<u64> {
+        transits.iter().map(|transit| transit.routed.envelope.id).collect()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn hops_are_acknowledged_once_and_only_by_whom_they_went_to() {
+        let (a, b) = (peer(b"a").id, peer(b"b").id);
+        let mut hops = InFlight::new(10);
+        for id in 0..6 {
+            let seq = hops.push(Time::from_micros(id), if id == 2 { b } else { a }, SECOND, parcel(id, Aim::Ring));
+            assert_eq!(seq, 10 + id);
+        }
+        let done = hops.acknowledge(Time::from_micros(100), a, &[(11, 2), (13, 1)]);
+        assert_eq!(ids(&done.transits), [1, 3]);
+        assert_eq!(done.rtt, Some(Duration::from_micros(97)));
+        assert_eq!(hops.waiting(a), 5, "the first still waits, and those behind it in its queue");
+        let done = hops.acknowledge(Time::ZERO, a, &[(u64::MAX, u32::MAX), (11, 1), (0, u32::MAX)]);
+        assert_eq!(ids(&done.transits), [0, 4, 5]);
+        assert_eq!((hops.waiting(a), hops.waiting(b)), (0, 1));
+        assert!(hops.acknowledge(Time::ZERO, a, &[(0, u32::MAX)]).rtt.is_none());
+        assert_eq!(ids(&hops.take(b)), [2]);
+    }
+
+    #[test]
+    fn hops_time_out_in_the_order_they_were_sent() {
+        let a = peer(b"a").id;
+        let mut hops = InFlight::new(0);
+        hops.push(Time::ZERO, a, SECOND, parcel(0, Aim::Ring));
+        hops.push(Time::ZERO + SECOND / 2, a, SECOND, parcel(1, Aim::Ring));
+        assert_eq!(hops.earliest(), Some(Time::ZERO + SECOND));
+        assert!(hops.overdue(Time::ZERO + SECOND / 2, |_| SECOND).is_empty());
+        let late = hops.overdue(Time::ZERO + SECOND, |_| SECOND);
+        assert_eq!(late.len(), 1);
+        assert_eq!((late[0].0, ids(&late[0].1)), (a, vec![0]));
+        assert_eq!(hops.earliest(), Some(Time::ZERO + SECOND + SECOND / 2));
+        hops.acknowledge(Time::ZERO + SECOND, a, &[(1, 1)]);
+        assert!(hops.overdue(Time::ZERO + SECOND * 2, |_| SECOND).is_empty());
+        assert_eq!(hops.earliest(), None);
+    }
+
+    #[test]
+    fn held_messages_come_back_in_time_or_when_released() {
+        let (a, b) = (peer(b"a"), peer(b"b"));
+        let mut held = Held::default();
+        held.push(Time::ZERO + SECOND, parcel(0, Aim::Ring));
+        held.push(Time::ZERO + SECOND, parcel(1, Aim::Node(a)));
+        held.push(Time::ZERO + SECOND, parcel(2, Aim::Node(b)));
+        assert!(held.overdue(Time::ZERO).is_none());
+        assert_eq!(ids(&held.take_for(a.id)), [1]);
+        held.release(Time::ZERO);
+        let back: Vec<Parcel> = std::iter::from_fn(|| held.overdue(Time::ZERO)).collect();
+        assert_eq!(ids(&back), [0, 2]);
+        assert_eq!(held.earliest(), None);
+    }
+
+    #[test]
+    fn a_message_forgets_its_failed_hops_rather_than_collect_them_without_end() {
+        let mut transit = parcel(0, Aim::Ring);
+        (0..1000u32).for_each(|hop| transit.fail(NodeId::hash(&hop.to_be_bytes())));
+        assert!(transit.tried.len() <= MAX_TRIED);
+    }
+}

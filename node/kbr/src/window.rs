@@ -77,3 +77,62 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::{Envelope, Peer, Purpose, Routed};
+    use crate::time::Time;
+    use crate::transit::{Aim, Transit};
+
+    fn parcel(id: MessageId) -> Parcel {
+        let origin = Peer { id: NodeId::ZERO, addr: ([10, 0, 0, 1], 1).into() };
+        let (refused, path) = (Vec::new(), None);
+        let envelope =
+            Envelope { id, origin, key: None, purpose: Purpose::Lookup, hops: 0, remaining_ms: 1, refused, path };
+        let routed = Routed { envelope, header: Bytes::new(), payload: Bytes::new() };
+        Box::new(Transit {
+            routed,
+            previous: origin,
+            deadline: Time::ZERO,
+            tried: Vec::new(),
+            asked: false,
+            aim: Aim::Ring,
+        })
+    }
+
+    #[test]
+    fn a_message_is_taken_back_once() {
+        let mut window = Window::default();
+        let name = (NodeId::ZERO, 1);
+        window.deliver(name, parcel(1));
+        assert!(matches!(window.get(name), Some(Progress::Handling(_))));
+        assert!(window.handled(name).is_some());
+        assert!(window.handled(name).is_none());
+        assert!(matches!(window.get(name), Some(Progress::PassedOn)));
+        let outcome = Outcome { id: 1, result: Err(crate::Failure::Deadline), hops: 0, path: None };
+        window.ended(name, outcome);
+        assert!(matches!(window.get(name), Some(Progress::Ended(_))));
+        assert!(window.handled(name).is_none());
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_what_is_handled_is_bounded() {
+        let mut window = Window::default();
+        for id in 0..MAX_HANDLING as u64 {
+            assert!(!window.is_busy());
+            window.deliver((NodeId::ZERO, id), parcel(id));
+        }
+        assert!(window.is_busy());
+        window.handled((NodeId::ZERO, 7));
+        assert!(!window.is_busy());
+        for id in 0..WINDOW as u64 {
+            window.deliver((NodeId::hash(b"other"), id), parcel(id));
+            window.handled((NodeId::hash(b"other"), id));
+        }
+        assert_eq!((window.known.len(), window.order.len(), window.handling), (WINDOW, WINDOW, 0));
+        assert!(window.get((NodeId::ZERO, 3)).is_none());
+    }
+}

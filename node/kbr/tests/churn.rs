@@ -159,7 +159,7 @@ fn halves_of_a_partitioned_ring_find_each_other_again() {
         let mut world = World::random_ring(seed, small_config(), 10);
         let live = world.live();
         // Half of the seeds cut the circle into two arcs, the others cut every other node off.
-        let side = |at: usize| if seed % 2 == 0 { at < 5 } else { at % 2 == 0 };
+        let side = |at: usize| if seed % 2 == 0 { at < 5 } else { at.is_multiple_of(2) };
         for one in 0..10 {
             for other in 0..10 {
                 if side(one) != side(other) {

@@ -1,22 +1,32 @@
 //! One application on this node: its code, its queue, what it has under way.
 
+use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use prost_contract::{Effect, Event};
+use prost_contract::{Effect, Event, Start, Verdict, Write};
 use prost_kbr::{AppId, NodeId, Refusal, Time};
-use prost_package::{Grant, Package};
+use prost_package::{Grant, Manifest, Package};
 
 use crate::fetch::Fetch;
 use crate::ledger::{Allowance, Usage};
 use crate::status::Source;
 
 /// Messages that wait for an application to be installed.
-pub(crate) const MAX_PARKED: usize = 1024;
-/// Payload bytes that wait for an application to be installed.
-pub(crate) const MAX_PARKED_BYTES: usize = 16 << 20;
+const MAX_PARKED: usize = 1024;
+/// Payload bytes that wait for an application.
+const MAX_QUEUED_BYTES: usize = 16 << 20;
+/// Places in the queue, beyond those for messages and calls, for what the node itself tells an application.
+const MAX_TOLD: usize = 1024;
 /// Events handed to the sandbox at once.
-pub(crate) const BATCH: usize = 32;
+const BATCH: u64 = 32;
+/// Events whose effects wait for the disk, and their bytes: from there on nothing more is run.
+const MAX_UNCOMMITTED: usize = 256;
+const MAX_UNCOMMITTED_BYTES: usize = 16 << 20;
+/// The first pause of an application that fails again and again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// How often the pause doubles: ten seconds in the end.
+const MAX_DOUBLINGS: u32 = 9;
 
 /// Whom the end of an event is told to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +50,22 @@ pub(crate) struct Waiting {
     pub(crate) answer: Answer,
 }
 
-/// The effects of an event that ran well, until its writes are durable. In order for an application.
+/// The effects of an event that has run, until its writes are durable. In order for an application.
 #[derive(Debug)]
 pub(crate) struct Uncommitted {
-    /// The commit to wait for; none where nothing was written.
+    /// The commit to wait for; none where nothing was written, or it is durable.
     pub(crate) commit: Option<u64>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) end: End,
+    bytes: usize,
+}
+
+impl Uncommitted {
+    pub(crate) fn new(commit: Option<u64>, writes: &[Write], effects: Vec<Effect>, end: End) -> Uncommitted {
+        let written: usize = writes.iter().map(write_bytes).sum();
+        let bytes = written + effects.iter().map(effect_bytes).sum::<usize>();
+        Uncommitted { commit, effects, end, bytes }
+    }
 }
 
 /// What is told once the effects may leave.
@@ -55,9 +74,23 @@ pub(crate) enum End {
     /// The handler returned.
     Done(Answer),
     /// `forward` returned.
-    Verdict(Answer, prost_contract::Verdict),
-    /// The handler failed, with one line.
-    Failed(Answer, String),
+    Verdict(Answer, Verdict),
+    /// The handler returned an error, with one line.
+    Refused(Answer, String),
+    /// The handler did not return.
+    Trapped(Answer, String),
+}
+
+impl End {
+    pub(crate) fn answer(&mut self) -> &mut Answer {
+        match self {
+            End::Done(answer) | End::Verdict(answer, _) | End::Refused(answer, _) | End::Trapped(answer, _) => answer,
+        }
+    }
+
+    pub(crate) fn into_answer(mut self) -> Answer {
+        std::mem::replace(self.answer(), Answer::None)
+    }
 }
 
 /// How far an application is.
@@ -67,7 +100,7 @@ pub(crate) enum Phase {
     Fetching(Box<Fetch>),
     /// The compiler has it.
     Compiling,
-    /// `init` runs or waits to.
+    /// `init` waits, runs, or waits for its writes to be durable.
     Starting,
     /// It runs.
     Running,
@@ -84,6 +117,16 @@ pub(crate) struct Code {
     pub(crate) header: Bytes,
     pub(crate) source: Source,
     pub(crate) from: Option<NodeId>,
+    /// Whether it will be there after a restart.
+    pub(crate) saved: bool,
+    /// Whether its installation has been recorded.
+    pub(crate) recorded: bool,
+}
+
+impl Code {
+    pub(crate) fn manifest(&self) -> &Manifest {
+        self.package.manifest.manifest()
+    }
 }
 
 /// One application on this node.
@@ -92,27 +135,31 @@ pub(crate) struct App {
     pub(crate) id: AppId,
     pub(crate) phase: Phase,
     pub(crate) code: Option<Code>,
+    /// The code that ran before an upgrade, until the new one has started.
+    pub(crate) previous: Option<Code>,
     pub(crate) upgraded_from: Option<String>,
-    /// Waits for the application to run.
-    pub(crate) queue: VecDeque<Waiting>,
-    pub(crate) queued_bytes: usize,
+    queue: VecDeque<Waiting>,
+    queued_bytes: usize,
     /// Handed to the sandbox, in order; empty when none is under way.
     pub(crate) under_way: VecDeque<Waiting>,
-    pub(crate) uncommitted: VecDeque<Uncommitted>,
+    uncommitted: VecDeque<Uncommitted>,
+    uncommitted_bytes: usize,
     pub(crate) usage: Usage,
     pub(crate) fuel: Allowance,
     pub(crate) messages: Allowance,
     pub(crate) bytes: Allowance,
+    /// Messages it has sent whose outcome is not known yet.
+    pub(crate) in_flight: usize,
     pub(crate) watching: BTreeSet<NodeId>,
     /// Install requests of the operator that wait for it.
     pub(crate) installs: Vec<u64>,
     pub(crate) wanted_since: Time,
-    /// Starts in a row that failed or trapped.
+    /// Failures since an event last ran well: traps, failed starts, lost writes.
     pub(crate) restarts: u32,
-    /// Not run before this: the fuel budget must refill.
+    /// Not run before this: the fuel budget must refill, or a failing application is given time.
     pub(crate) paused_until: Time,
-    /// Whether this run of the node has recorded its installation.
-    pub(crate) recorded: bool,
+    /// Whether the code has ever started on this node.
+    pub(crate) started: bool,
 }
 
 impl App {
@@ -121,58 +168,122 @@ impl App {
             id,
             phase,
             code: None,
+            previous: None,
             upgraded_from: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
             under_way: VecDeque::new(),
             uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
             usage: Usage::default(),
             fuel: Allowance::new(0, now),
             messages: Allowance::new(0, now),
             bytes: Allowance::new(0, now),
+            in_flight: 0,
             watching: BTreeSet::new(),
             installs: Vec::new(),
             wanted_since: now,
             restarts: 0,
             paused_until: now,
-            recorded: false,
+            started: false,
         }
     }
 
-    /// Gives the application its code and the budgets it was granted.
+    /// Gives the application its code. What has run until now is kept until this has started.
     pub(crate) fn set_code(&mut self, code: Code, now: Time) {
+        let old = self.code.replace(code).filter(|_| self.started);
+        if let Some(old) = old {
+            let same = self.code.as_ref().is_some_and(|code| code.package.manifest == old.package.manifest);
+            self.upgraded_from = (!same).then(|| old.manifest().version.to_string());
+            self.previous = Some(old);
+        }
+        self.started = false;
+        self.restarts = 0;
+        self.refill(now);
+    }
+
+    /// Begins the budgets of the grant anew.
+    pub(crate) fn refill(&mut self, now: Time) {
+        let Some(code) = &self.code else { return };
         let budgets = &code.grant.budgets;
         self.fuel = Allowance::new(budgets.fuel_per_second, now);
         self.messages = Allowance::new(budgets.messages_per_second, now);
         self.bytes = Allowance::new(budgets.bytes_per_second, now);
-        self.upgraded_from = self.code.take().map(|old| old.package.manifest.manifest().version.to_string());
-        self.code = Some(code);
+        self.paused_until = now;
     }
 
-    /// Queues an event; gives it back where the queue is full.
-    pub(crate) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Waiting> {
-        let bytes = payload_bytes(&waiting.event);
-        let most = self.code.as_ref().map_or(MAX_PARKED, |code| code.grant.budgets.queue as usize);
-        if self.queue.len() >= most || self.queued_bytes + bytes > MAX_PARKED_BYTES {
-            return Err(waiting);
+    /// Whether it has code that runs or is about to.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Compiling | Phase::Starting | Phase::Running)
+    }
+
+    /// Events that wait or run.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len() + self.under_way.len()
+    }
+
+    /// Queues a message or a call; where the queue is full, says who waits for it.
+    pub(crate) fn enqueue(&mut self, waiting: Waiting) -> Result<(), Answer> {
+        self.push(waiting, self.queue_limit())
+    }
+
+    /// Queues what the node itself has to say; says whether there was room. Messages cannot crowd it out.
+    pub(crate) fn enqueue_told(&mut self, event: Event) -> bool {
+        self.push(Waiting { event, answer: Answer::None }, self.queue_limit() + MAX_TOLD).is_ok()
+    }
+
+    fn queue_limit(&self) -> usize {
+        self.code.as_ref().map_or(MAX_PARKED, |code| code.grant.budgets.queue as usize)
+    }
+
+    fn push(&mut self, waiting: Waiting, most: usize) -> Result<(), Answer> {
+        let bytes = event_bytes(&waiting.event);
+        if self.queue.len() >= most || self.queued_bytes + bytes > MAX_QUEUED_BYTES {
+            return Err(waiting.answer);
         }
         self.queued_bytes += bytes;
         self.queue.push_back(waiting);
         Ok(())
     }
 
-    /// Takes the next events to run.
-    pub(crate) fn take_batch(&mut self) -> Vec<Waiting> {
-        let count = self.queue.len().min(BATCH);
+    /// When it can run what waits: perhaps at once; none where something else must happen first.
+    pub(crate) fn runnable_at(&self) -> Option<Time> {
+        let waits = match self.phase {
+            Phase::Running => !self.queue.is_empty(),
+            Phase::Starting => self.init_waits(),
+            Phase::Fetching(_) | Phase::Compiling | Phase::Failed { .. } => false,
+        };
+        (waits && self.under_way.is_empty() && !self.is_congested()).then_some(self.paused_until)
+    }
+
+    /// Too much waits for the disk.
+    fn is_congested(&self) -> bool {
+        self.uncommitted.len() >= MAX_UNCOMMITTED || self.uncommitted_bytes >= MAX_UNCOMMITTED_BYTES
+    }
+
+    fn init_waits(&self) -> bool {
+        self.queue.front().is_some_and(|waiting| waiting.answer == Answer::Start)
+    }
+
+    /// Takes the next events to run: `init` alone, as nothing may run before it has succeeded; otherwise as many as
+    /// the fuel that is left covers should each use all it may, and one at least.
+    pub(crate) fn take_batch(&mut self, now: Time) -> Vec<Waiting> {
+        let most = if self.init_waits() {
+            1
+        } else {
+            let fuel = self.code.as_ref().map_or(1, |code| code.grant.budgets.fuel_per_event.max(1));
+            (self.fuel.left(now) / fuel).clamp(1, BATCH) as usize
+        };
+        let count = self.queue.len().min(most);
         let batch: Vec<Waiting> = self.queue.drain(..count).collect();
-        self.queued_bytes -= batch.iter().map(|waiting| payload_bytes(&waiting.event)).sum::<usize>();
+        self.queued_bytes -= batch.iter().map(|waiting| event_bytes(&waiting.event)).sum::<usize>();
         batch
     }
 
     /// Puts events back that did not run, before all others.
     pub(crate) fn put_back(&mut self, batch: impl DoubleEndedIterator<Item = Waiting>) {
         for waiting in batch.rev() {
-            self.queued_bytes += payload_bytes(&waiting.event);
+            self.queued_bytes += event_bytes(&waiting.event);
             self.queue.push_front(waiting);
         }
     }
@@ -182,12 +293,91 @@ impl App {
         self.queued_bytes = 0;
         self.queue.drain(..).collect()
     }
+
+    /// Puts `init` before everything that waits, once.
+    pub(crate) fn push_init(&mut self) {
+        self.drop_init();
+        let Some(code) = &self.code else { return };
+        let start = Start {
+            version: code.manifest().version.to_string(),
+            upgraded_from: self.upgraded_from.clone(),
+            settings: Vec::new(),
+        };
+        self.queue.push_front(Waiting { event: Event::Init(start), answer: Answer::Start });
+    }
+
+    /// The instance is gone: an `init` that waits or has run was not for the next one.
+    pub(crate) fn drop_init(&mut self) {
+        self.queue.retain(|waiting| waiting.answer != Answer::Start);
+        for entry in &mut self.uncommitted {
+            if *entry.end.answer() == Answer::Start {
+                *entry.end.answer() = Answer::None;
+            }
+        }
+    }
+
+    /// Something has failed again: the next attempt waits, longer each time.
+    pub(crate) fn back_off(&mut self, now: Time) {
+        self.restarts = self.restarts.saturating_add(1);
+        if self.restarts > 1 {
+            let pause = FIRST_PAUSE * 2u32.pow((self.restarts - 2).min(MAX_DOUBLINGS));
+            self.paused_until = self.paused_until.max(now + pause);
+        }
+    }
+
+    pub(crate) fn push_uncommitted(&mut self, entry: Uncommitted) {
+        self.uncommitted_bytes += entry.bytes;
+        self.uncommitted.push_back(entry);
+    }
+
+    /// This commit is durable.
+    pub(crate) fn committed(&mut self, commit: u64) {
+        if let Some(entry) = self.uncommitted.iter_mut().find(|entry| entry.commit == Some(commit)) {
+            entry.commit = None;
+        }
+    }
+
+    /// Takes the first event whose effects wait for nothing any more, and for no other's.
+    pub(crate) fn pop_durable(&mut self) -> Option<Uncommitted> {
+        self.uncommitted.front().filter(|entry| entry.commit.is_none())?;
+        let entry = self.uncommitted.pop_front()?;
+        self.uncommitted_bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    /// Takes the event of this commit and all that ran after it.
+    pub(crate) fn take_from(&mut self, commit: u64) -> VecDeque<Uncommitted> {
+        let at = self.uncommitted.iter().position(|entry| entry.commit == Some(commit));
+        let taken = self.uncommitted.split_off(at.unwrap_or(self.uncommitted.len()));
+        self.uncommitted_bytes -= taken.iter().map(|entry| entry.bytes).sum::<usize>();
+        taken
+    }
+
+    /// Takes everything that waits for the disk.
+    pub(crate) fn take_uncommitted(&mut self) -> VecDeque<Uncommitted> {
+        self.uncommitted_bytes = 0;
+        std::mem::take(&mut self.uncommitted)
+    }
 }
 
-fn payload_bytes(event: &Event) -> usize {
+fn event_bytes(event: &Event) -> usize {
     match event {
         Event::Deliver(message) | Event::Forward { message, .. } => message.payload.len(),
         Event::Serve(request) => request.body.len() + request.method.len(),
         Event::Init(_) | Event::Update(_) | Event::Fired { .. } | Event::Failed { .. } => 0,
+    }
+}
+
+fn write_bytes(write: &Write) -> usize {
+    write.name.len() + write.value.as_ref().map_or(0, |(value, _)| value.len())
+}
+
+fn effect_bytes(effect: &Effect) -> usize {
+    match effect {
+        Effect::Route { payload, .. } | Effect::Send { payload, .. } => payload.len(),
+        Effect::Respond { outcome, .. } => outcome.as_ref().map_or_else(String::len, Bytes::len),
+        Effect::Push { item, .. } => item.len(),
+        Effect::Log { line, .. } => line.len(),
+        Effect::Watch(_) | Effect::Unwatch(_) | Effect::SetTimer { .. } | Effect::CancelTimer(_) => 0,
     }
 }

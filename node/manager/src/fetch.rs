@@ -1,9 +1,9 @@
 //! Fetching one application: its manifest, then its code, from one node after the other.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use core::time::Duration;
 use prost_kbr::{AppId, NodeId, Peer, Refusal, Time};
 use prost_package::{Package, SignedManifest};
 use serde_bytes::ByteBuf;
@@ -12,15 +12,18 @@ use crate::code::{CHUNK, CodeMessage};
 use crate::status::Source;
 
 /// Nodes asked for one application before it is given up.
-pub(crate) const MAX_SOURCES: usize = 12;
+const MAX_SOURCES: usize = 12;
 /// Chunks asked for at once.
 const WINDOW: usize = 8;
 /// How long one node may be silent before the next is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may bring nothing before it is given up: the messages that wait must have time to go elsewhere.
+const STALLED: Duration = Duration::from_secs(5);
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The progress of one fetch. Time and questions come from outside; what to send goes out through `send`.
+/// The progress of one fetch. Nodes are asked in turn, each for the manifest and then for the chunks that are missing:
+/// what came from one that fell silent is kept where the next has the same code.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     app: AppId,
@@ -28,25 +31,32 @@ pub(crate) struct Fetch {
     asked: usize,
     current: Option<(Peer, Source)>,
     request: u64,
+    awaits_manifest: bool,
+    /// The manifest that was judged well.
     manifest: Option<SignedManifest>,
     chunks: BTreeMap<u64, Bytes>,
+    /// Whether some chunks came from a node before the current one.
+    mixed: bool,
     next_offset: u64,
     outstanding: usize,
     quiet_since: Time,
+    /// When something of use came last.
+    useful: Time,
     give_up: Time,
+    /// Someone has sent what is not this application's code.
     bad: bool,
 }
 
-/// What a step of a fetch led to.
+/// What an answer led to.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Something was asked, or nothing happened.
-    Waiting,
-    /// The manifest is here: judge it, then call [`Fetch::accept`] or drop the fetch.
-    Manifest(SignedManifest),
+    /// More is to be asked for: [`Fetch::ask_chunks`].
+    Going,
+    /// A manifest is here: judge it, then call [`Fetch::accept`] or ask the next node.
+    Manifest(Box<SignedManifest>),
     /// All is here and the digest is right.
     Complete(Box<Package>, Peer, Source),
-    /// This node has no more to give: ask the next one, with [`Fetch::ask_next`]; from there, that there is none.
+    /// This node has no more to give: ask the next one.
     Exhausted,
 }
 
@@ -58,75 +68,119 @@ impl Fetch {
             asked: 0,
             current: None,
             request: 0,
+            awaits_manifest: false,
             manifest: None,
             chunks: BTreeMap::new(),
+            mixed: false,
             next_offset: 0,
             outstanding: 0,
             quiet_since: now,
+            useful: now,
             give_up: now + LIMIT,
             bad: false,
         }
     }
 
-    /// Asks the next node, from where the last one stopped.
-    pub(crate) fn ask_next(&mut self, request: u64, now: Time, send: &mut dyn FnMut(Peer, CodeMessage)) -> Progress {
-        let next = if self.asked < MAX_SOURCES && now < self.give_up { self.sources.pop_front() } else { None };
-        let Some((peer, source)) = next else { return Progress::Exhausted };
+    /// The question to the next node; none where no more are to be asked.
+    pub(crate) fn ask_next(&mut self, request: u64, now: Time) -> Option<(Peer, CodeMessage)> {
+        self.current = None;
+        if self.asked >= MAX_SOURCES || now >= self.end() {
+            return None;
+        }
+        let (peer, source) = self.sources.pop_front()?;
         self.asked += 1;
         self.current = Some((peer, source));
         self.request = request;
-        self.quiet_since = now;
+        self.awaits_manifest = true;
+        self.mixed = !self.chunks.is_empty();
         self.outstanding = 0;
-        if self.manifest.is_none() {
-            send(peer, CodeMessage::GetManifest { request, app: self.app.clone() });
-        } else {
-            self.ask_chunks(send);
-        }
-        Progress::Waiting
-    }
-
-    /// The manifest was judged well: asks for the code.
-    pub(crate) fn accept(&mut self, manifest: SignedManifest, now: Time, send: &mut dyn FnMut(Peer, CodeMessage)) {
-        self.manifest = Some(manifest);
+        self.next_offset = 0;
         self.quiet_since = now;
-        self.ask_chunks(send);
+        Some((peer, CodeMessage::GetManifest { request, app: self.app.clone() }))
     }
 
     /// An answer to a manifest question; `None` for answers that were not asked for, or not from this node.
-    pub(crate) fn on_manifest(&mut self, from: NodeId, request: u64, envelope: Option<ByteBuf>) -> Option<Progress> {
-        if !self.expects(from, request) || self.manifest.is_some() {
+    pub(crate) fn on_manifest(
+        &mut self,
+        from: NodeId,
+        request: u64,
+        envelope: Option<ByteBuf>,
+        now: Time,
+    ) -> Option<Progress> {
+        if !self.expects(from, request) || !self.awaits_manifest {
             return None;
         }
-        let verified = envelope.and_then(|bytes| SignedManifest::verify(bytes.into_vec().into()).ok());
-        match verified {
-            Some(manifest) if manifest.manifest().app() == self.app => Some(Progress::Manifest(manifest)),
-            _ => Some(Progress::Exhausted),
-        }
+        self.awaits_manifest = false;
+        self.quiet_since = now;
+        let Some(envelope) = envelope else { return Some(Progress::Exhausted) };
+        let verified = SignedManifest::verify(envelope.into_vec().into());
+        let Some(manifest) = verified.ok().filter(|manifest| manifest.manifest().app() == self.app) else {
+            self.bad = true;
+            return Some(Progress::Exhausted);
+        };
+        let known = self.manifest.as_ref() == Some(&manifest);
+        Some(if known { Progress::Going } else { Progress::Manifest(Box::new(manifest)) })
     }
 
-    /// A piece of the code.
+    /// The manifest was judged well. Chunks of other code are of no use any more.
+    pub(crate) fn accept(&mut self, manifest: SignedManifest) {
+        let digest = |manifest: &SignedManifest| manifest.manifest().component.digest;
+        if self.manifest.as_ref().map(digest) != Some(digest(&manifest)) {
+            self.chunks.clear();
+            self.mixed = false;
+        }
+        self.manifest = Some(manifest);
+    }
+
+    /// Someone has sent what is of no use.
+    pub(crate) fn note_bad(&mut self) {
+        self.bad = true;
+    }
+
+    /// A piece of the code; `None` for pieces that were not asked for.
     pub(crate) fn on_chunk(
         &mut self,
         from: NodeId,
-        chunk: (u64, u64, Option<ByteBuf>),
+        request: u64,
+        offset: u64,
+        bytes: Option<ByteBuf>,
         now: Time,
-        send: &mut dyn FnMut(Peer, CodeMessage),
     ) -> Option<Progress> {
-        let (request, offset, bytes) = chunk;
-        if !self.expects(from, request) {
+        if !self.expects(from, request) || self.awaits_manifest || offset >= self.next_offset {
             return None;
         }
-        let size = self.size()?;
+        let size = self.manifest.as_ref()?.manifest().component.size;
         let Some(bytes) = bytes else { return Some(Progress::Exhausted) };
-        let wanted = (size.checked_sub(offset)?).min(CHUNK as u64);
-        if !offset.is_multiple_of(CHUNK as u64) || bytes.len() as u64 != wanted || wanted == 0 {
+        let wanted = size.checked_sub(offset)?.min(CHUNK as u64);
+        if !offset.is_multiple_of(CHUNK as u64) || bytes.len() as u64 != wanted {
+            self.bad = true;
             return Some(Progress::Exhausted);
+        }
+        if self.chunks.contains_key(&offset) {
+            return None;
         }
         self.outstanding = self.outstanding.saturating_sub(1);
         self.chunks.insert(offset, bytes.into_vec().into());
         self.quiet_since = now;
-        self.ask_chunks(send);
-        Some(if self.chunks.len() as u64 == size.div_ceil(CHUNK as u64) { self.assemble() } else { Progress::Waiting })
+        self.useful = now;
+        Some(if self.chunks.len() as u64 == size.div_ceil(CHUNK as u64) { self.assemble() } else { Progress::Going })
+    }
+
+    /// Questions for the chunks that are missing, as many as the window has room for.
+    pub(crate) fn ask_chunks(&mut self) -> Vec<(Peer, CodeMessage)> {
+        let (Some(manifest), Some((peer, _))) = (&self.manifest, self.current) else { return Vec::new() };
+        let component = &manifest.manifest().component;
+        let mut questions = Vec::new();
+        while self.outstanding < WINDOW && self.next_offset < component.size {
+            let offset = self.next_offset;
+            self.next_offset += CHUNK as u64;
+            if !self.chunks.contains_key(&offset) {
+                self.outstanding += 1;
+                let (request, digest) = (self.request, component.digest);
+                questions.push((peer, CodeMessage::GetChunk { request, digest, offset }));
+            }
+        }
+        questions
     }
 
     /// Whether the node being asked has been silent for too long.
@@ -136,12 +190,21 @@ impl Fetch {
 
     /// When the node being asked will have been silent for too long.
     pub(crate) fn deadline(&self) -> Time {
-        (self.quiet_since + PATIENCE).min(self.give_up)
+        (self.quiet_since + PATIENCE).min(self.end())
     }
 
-    /// Why it came to nothing: someone sent code that is not the manifest's, or nobody had any.
-    pub(crate) fn failure(&self) -> Refusal {
-        if self.bad { Refusal::BadPackage } else { Refusal::FetchFailed }
+    /// When all of it is given up, unless something comes.
+    fn end(&self) -> Time {
+        (self.useful + STALLED).min(self.give_up)
+    }
+
+    /// Why it came to nothing.
+    pub(crate) fn failure(&self) -> (Refusal, &'static str) {
+        if self.bad {
+            (Refusal::BadPackage, "what other nodes sent is not its code")
+        } else {
+            (Refusal::FetchFailed, "no node that was asked gave its code")
+        }
     }
 
     /// The number of the question under way.
@@ -158,27 +221,8 @@ impl Fetch {
         request == self.request && self.asks(from)
     }
 
-    fn size(&self) -> Option<u64> {
-        self.manifest.as_ref().map(|manifest| manifest.manifest().component.size)
-    }
-
-    /// Fills the window, from the first chunk that is missing on.
-    fn ask_chunks(&mut self, send: &mut dyn FnMut(Peer, CodeMessage)) {
-        let (Some(manifest), Some((peer, _))) = (&self.manifest, self.current) else { return };
-        let component = &manifest.manifest().component;
-        if self.outstanding == 0 {
-            self.next_offset = 0;
-        }
-        while self.outstanding < WINDOW && self.next_offset < component.size {
-            let offset = self.next_offset;
-            self.next_offset += CHUNK as u64;
-            if !self.chunks.contains_key(&offset) {
-                self.outstanding += 1;
-                send(peer, CodeMessage::GetChunk { request: self.request, digest: component.digest, offset });
-            }
-        }
-    }
-
+    /// Joins the chunks. Where they are not the code and came from several nodes, nobody knows whose is wrong: the
+    /// current one is asked for all of it.
     fn assemble(&mut self) -> Progress {
         let (Some(manifest), Some((peer, source))) = (self.manifest.clone(), self.current) else {
             return Progress::Exhausted;
@@ -189,6 +233,9 @@ impl Fetch {
             Ok(package) => Progress::Complete(Box::new(package), peer, source),
             Err(_) => {
                 self.bad = true;
+                if self.mixed {
+                    self.sources.push_front((peer, source));
+                }
                 Progress::Exhausted
             }
         }
@@ -198,5 +245,5 @@ impl Fetch {
 /// The chunk of `component` that starts at `offset`; none where it has no such chunk.
 pub(crate) fn chunk(component: &Bytes, offset: u64) -> Option<Bytes> {
     let start = usize::try_from(offset).ok().filter(|start| *start < component.len())?;
-    Some(component.slice(start..component.len().min(start + CHUNK)))
+    Some(component.slice(start..component.len().min(start.saturating_add(CHUNK))))
 }

@@ -136,10 +136,12 @@ pub enum Output {
         /// The events.
         events: Vec<RunEvent>,
     },
-    /// Drop the application's instance and its compiled code; a batch under way is not answered.
+    /// Drop the application's instance and its compiled code. What is under way for it, in the compiler or in the
+    /// sandbox, is not answered.
     Stop(AppId),
-    /// Make these writes durable, and visible to the application's next events at once. Answered by
-    /// [`Input::Committed`], in order for an application.
+    /// Make these writes of one event durable, all or none, and visible to the application's next events at once.
+    /// Answered by [`Input::Committed`], in order for an application. Where the answer is an error, the commits of the
+    /// same application that the driver has not taken yet are withdrawn.
     Commit {
         /// Comes back in the answer.
         commit: u64,

@@ -42,23 +42,28 @@ impl Allowance {
         Allowance { rate, left: (rate.saturating_mul(Self::WINDOW_S)) as f64, at: now }
     }
 
-    /// Takes `amount` if that much is left.
-    pub(crate) fn take(&mut self, amount: u64, now: prost_kbr::Time) -> bool {
-        let refill = now.since(self.at).as_secs_f64() * self.rate as f64;
-        self.left = (self.left + refill).min(self.rate.saturating_mul(Self::WINDOW_S) as f64);
-        self.at = now;
-        let enough = self.left >= amount as f64;
-        if enough {
-            self.left -= amount as f64;
-        }
-        enough
+    /// Whether that much is left.
+    pub(crate) fn has(&mut self, amount: u64, now: prost_kbr::Time) -> bool {
+        self.refill(now);
+        self.left >= amount as f64
     }
 
     /// Takes `amount` whether or not it is left; what is owed must refill first.
     pub(crate) fn charge(&mut self, amount: u64, now: prost_kbr::Time) {
-        if !self.take(amount, now) {
-            self.left -= amount as f64;
-        }
+        self.refill(now);
+        self.left -= amount as f64;
+    }
+
+    /// What is left; zero where something is owed.
+    pub(crate) fn left(&mut self, now: prost_kbr::Time) -> u64 {
+        self.refill(now);
+        self.left as u64
+    }
+
+    fn refill(&mut self, now: prost_kbr::Time) {
+        let refill = now.since(self.at).as_secs_f64() * self.rate as f64;
+        self.left = (self.left + refill).min(self.rate.saturating_mul(Self::WINDOW_S) as f64);
+        self.at = self.at.max(now);
     }
 
     /// How long until something is left again; zero where something is.
@@ -81,10 +86,13 @@ mod tests {
     #[test]
     fn an_allowance_is_used_up_and_refills_at_its_rate() {
         let mut allowance = Allowance::new(10, Time::ZERO);
-        assert!(allowance.take(100, Time::ZERO), "ten seconds' worth at once");
-        assert!(!allowance.take(1, Time::ZERO));
-        assert!(!allowance.take(11, Time::ZERO + Duration::from_secs(1)));
-        assert!(allowance.take(10, Time::ZERO + Duration::from_secs(1)));
+        assert!(allowance.has(100, Time::ZERO), "ten seconds' worth at once");
+        allowance.charge(100, Time::ZERO);
+        assert!(!allowance.has(1, Time::ZERO));
+        let later = Time::ZERO + Duration::from_secs(1);
+        assert!(!allowance.has(11, later));
+        assert!(allowance.has(10, later));
+        assert_eq!(allowance.left(later), 10);
     }
 
     #[test]
@@ -92,7 +100,8 @@ mod tests {
         let mut allowance = Allowance::new(10, Time::ZERO);
         allowance.charge(120, Time::ZERO);
         assert_eq!(allowance.wait(), Duration::from_secs(2));
-        assert!(!allowance.take(1, Time::ZERO + Duration::from_secs(2)));
-        assert!(allowance.take(1, Time::ZERO + Duration::from_secs(3)));
+        assert_eq!(allowance.left(Time::ZERO), 0);
+        assert!(!allowance.has(1, Time::ZERO + Duration::from_secs(2)));
+        assert!(allowance.has(1, Time::ZERO + Duration::from_secs(3)));
     }
 }

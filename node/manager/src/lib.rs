@@ -9,14 +9,20 @@
 //! ([`Output::Run`]), its writes are made durable ([`Output::Commit`]), and only then do its effects leave.
 
 mod app;
+mod arrive;
+mod calls;
 mod code;
+mod effects;
 mod fetch;
 mod install;
 mod io;
 mod ledger;
 mod node;
+mod operator;
+mod provision;
 mod run;
 mod status;
+mod timers;
 
 pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent};
 pub use ledger::Usage;

@@ -1,25 +1,22 @@
 //! The whole node as one machine.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use prost_contract::LogLevel;
+use prost_contract::{Event, LogLevel};
 use prost_kbr::{
-    AppId, Change, Failure, Machine, NodeId, Outcome, Output as Ring, Peer, RingView, RouteRequest, Time, TimerKind,
+    AppId, Change, Failure, Key, Machine, Outcome, Output as Ring, Peer, RingState, RingView, Time, TimerKind,
 };
 use prost_package::Policy;
 
-use crate::app::{Answer, App, Phase, Waiting};
-use crate::io::{CallFailure, Input, Output};
+use crate::app::{App, Phase};
+use crate::calls::Calls;
+use crate::io::{Input, Output};
 use crate::status::{AppState, AppStatus, Installation, Stats};
+use crate::timers::Timers;
 
 /// Installations remembered for status.
 const MAX_INSTALLATIONS: usize = 256;
-/// How long a local call may take.
-const CALL_DEADLINE: Duration = Duration::from_secs(30);
-/// Local calls under way at once.
-const MAX_CALLS: usize = 4096;
 
 /// Settings of a [`Node`].
 #[derive(Debug, Clone)]
@@ -45,14 +42,14 @@ pub struct Node {
     pub(crate) ready: BTreeSet<AppId>,
     /// Messages sent by applications whose outcome is not known yet.
     pub(crate) sent: BTreeMap<u64, AppId>,
-    pub(crate) lookups: BTreeMap<u64, u64>,
-    pub(crate) calls: BTreeMap<u64, (AppId, Time)>,
-    pub(crate) timers: BTreeMap<(Time, u64), (AppId, u64)>,
-    pub(crate) timer_index: BTreeMap<u64, Time>,
+    lookups: BTreeMap<u64, u64>,
+    pub(crate) calls: Calls,
+    pub(crate) timers: Timers,
+    /// Commits that are not answered yet. Every one belongs to an event of its application.
     pub(crate) commits: BTreeMap<u64, AppId>,
     pub(crate) next_id: u64,
-    pub(crate) next_request: u64,
-    pub(crate) next_commit: u64,
+    next_request: u64,
+    next_commit: u64,
     pub(crate) outbox: VecDeque<Output>,
     pub(crate) installations: VecDeque<Installation>,
     pub(crate) stats: Stats,
@@ -75,9 +72,8 @@ impl Node {
             ready: BTreeSet::new(),
             sent: BTreeMap::new(),
             lookups: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            timers: BTreeMap::new(),
-            timer_index: BTreeMap::new(),
+            calls: Calls::default(),
+            timers: Timers::default(),
             commits: BTreeMap::new(),
             next_id: u64::from_be_bytes(*head) >> 1,
             next_request: 0,
@@ -101,11 +97,7 @@ impl Node {
             Input::Restore(package) => self.start_restore(package),
             Input::Remove { request, app } => self.on_remove(request, &app),
             Input::Call { call, app, method, body } => self.start_call(call, &app, method, body),
-            Input::Lookup { request, key } => {
-                let id = self.take_id();
-                self.lookups.insert(id, request);
-                self.ring.handle(self.now, prost_kbr::Input::Lookup { id, key });
-            }
+            Input::Lookup { request, key } => self.start_lookup(request, key),
             Input::Compiled { app, result } => self.on_compiled(&app, result),
             Input::Ran { app, executions } => self.on_ran(&app, executions),
             Input::Committed { commit, result } => self.on_committed(commit, result),
@@ -121,9 +113,9 @@ impl Node {
         self.fire_timers();
         self.expire_calls();
         self.expire_fetches();
-        let paused: Vec<AppId> =
-            self.apps.values().filter(|app| !app.queue.is_empty()).map(|app| app.id.clone()).collect();
-        self.ready.extend(paused);
+        let due = |app: &&App| app.runnable_at().is_some_and(|at| at <= self.now);
+        let rested: Vec<AppId> = self.apps.values().filter(due).map(|app| app.id.clone()).collect();
+        self.ready.extend(rested);
         self.settle();
     }
 
@@ -136,16 +128,12 @@ impl Node {
     /// fetch is the reason.
     pub fn poll_timeout(&self) -> Option<(Time, Option<TimerKind>)> {
         let ring = self.ring.poll_timeout().map(|(at, kind)| (at, Some(kind)));
-        let timer = self.timers.first_key_value().map(|((at, _), _)| (*at, None));
-        let call = self.calls.first_key_value().map(|(_, (_, deadline))| (*deadline, None));
         let apps = self.apps.values().filter_map(|app| match &app.phase {
-            Phase::Fetching(fetch) => Some((fetch.deadline(), None)),
-            Phase::Running | Phase::Starting if !app.queue.is_empty() && app.paused_until > self.now => {
-                Some((app.paused_until, None))
-            }
-            Phase::Running | Phase::Starting | Phase::Compiling | Phase::Failed { .. } => None,
+            Phase::Fetching(fetch) => Some(fetch.deadline()),
+            _ => app.runnable_at(),
         });
-        ring.into_iter().chain(timer).chain(call).chain(apps).min_by_key(|(at, _)| *at)
+        let others = apps.chain(self.timers.earliest()).chain(self.calls.earliest()).min().map(|at| (at, None));
+        ring.into_iter().chain(others).min_by_key(|(at, _)| *at)
     }
 
     /// What this node knows of the ring now.
@@ -210,14 +198,27 @@ impl Node {
         }
     }
 
+    fn start_lookup(&mut self, request: u64, key: Key) {
+        let id = self.take_ids(1);
+        if self.ring.ring_state() == RingState::Left {
+            let outcome = Outcome { id, result: Err(Failure::NotJoined), hops: 0, path: None };
+            return self.outbox.push_back(Output::LookedUp { request, outcome });
+        }
+        self.lookups.insert(id, request);
+        self.ring.handle(self.now, prost_kbr::Input::Lookup { id, key });
+    }
+
     fn on_ended(&mut self, outcome: Outcome) {
         if let Some(request) = self.lookups.remove(&outcome.id) {
             self.outbox.push_back(Output::LookedUp { request, outcome });
             return;
         }
-        let Some(app) = self.sent.remove(&outcome.id) else { return };
+        let Some(id) = self.sent.remove(&outcome.id) else { return };
+        if let Some(app) = self.apps.get_mut(&id) {
+            app.in_flight = app.in_flight.saturating_sub(1);
+        }
         if let Err(reason) = outcome.result {
-            self.tell(&app, prost_contract::Event::Failed { message: outcome.id, reason });
+            self.tell(&id, Event::Failed { message: outcome.id, reason });
         }
     }
 
@@ -225,53 +226,53 @@ impl Node {
         let told: Vec<AppId> = self
             .apps
             .values_mut()
-            .filter(|app| matches!(app.phase, Phase::Running | Phase::Starting))
-            .filter(|app| match &change {
-                Change::WatchedDown(node) => app.watching.contains(node),
-                Change::Joined(_) | Change::Left(_) | Change::Gained(_) | Change::Lost(_) => true,
+            .filter(|app| app.is_up())
+            .filter_map(|app| match &change {
+                Change::WatchedDown(node) => app.watching.remove(node).then(|| app.id.clone()),
+                Change::Joined(_) | Change::Left(_) | Change::Gained(_) | Change::Lost(_) => Some(app.id.clone()),
             })
-            .map(|app| app.id.clone())
             .collect();
         for app in told {
-            if let (Change::WatchedDown(node), Some(app)) = (&change, self.apps.get_mut(&app)) {
-                app.watching.remove(node);
-            }
-            self.tell(&app, prost_contract::Event::Update(change.clone()));
+            self.tell(&app, Event::Update(change.clone()));
         }
     }
 
     /// Queues an event that nobody waits for; a full queue drops it and says so in the log.
-    pub(crate) fn tell(&mut self, id: &AppId, event: prost_contract::Event) {
-        let Some(app) = self.apps.get_mut(id) else { return };
-        if app.enqueue(Waiting { event, answer: Answer::None }).is_err() {
+    pub(crate) fn tell(&mut self, id: &AppId, event: Event) {
+        let Some(app) = self.apps.get_mut(id).filter(|app| app.is_up()) else { return };
+        if !app.enqueue_told(event) {
             app.usage.over_budget += 1;
             self.log(id, LogLevel::Warn, "an event was dropped: the queue is full".to_owned());
         }
         self.ready.insert(id.clone());
     }
 
+    /// A line for the log. What others wrote of it may hold characters that would rule a terminal.
     pub(crate) fn log(&mut self, app: &AppId, level: LogLevel, line: String) {
+        let line = if line.contains(char::is_control) { line.replace(char::is_control, " ") } else { line };
         self.outbox.push_back(Output::Log { app: app.clone(), level, line });
-    }
-
-    pub(crate) fn respond(&mut self, call: u64, outcome: Result<bytes::Bytes, CallFailure>) {
-        if self.calls.remove(&call).is_some() {
-            self.outbox.push_back(Output::Respond { call, outcome });
-        }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
         self.wall_origin_ms + self.now.as_micros() / 1000
     }
 
-    fn take_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+    /// Takes as many numbers in a row for messages and timers; gives the first.
+    pub(crate) fn take_ids(&mut self, count: u32) -> u64 {
+        let first = self.next_id;
+        self.next_id = self.next_id.wrapping_add(u64::from(count.max(1)));
+        first
     }
 
     pub(crate) fn take_request(&mut self) -> u64 {
         self.next_request += 1;
         self.next_request
+    }
+
+    pub(crate) fn take_commit(&mut self, app: &AppId) -> u64 {
+        self.next_commit += 1;
+        self.commits.insert(self.next_commit, app.clone());
+        self.next_commit
     }
 
     pub(crate) fn remember(&mut self, installation: Installation) {
@@ -281,84 +282,12 @@ impl Node {
         }
         self.installations.push_back(installation);
     }
-
-    pub(crate) fn route(&mut self, app: &AppId, request: RouteRequest) {
-        self.sent.insert(request.id, app.clone());
-        self.ring.handle(self.now, prost_kbr::Input::Route(request));
-    }
-
-    fn start_call(&mut self, call: u64, name: &str, method: String, body: bytes::Bytes) {
-        let refuse = |failure| Output::Respond { call, outcome: Err(failure) };
-        if self.calls.len() >= MAX_CALLS {
-            self.outbox.push_back(refuse(CallFailure::Failed(Failure::Overloaded)));
-            return;
-        }
-        let id = match self.resolve(name) {
-            Ok(id) => id,
-            Err(failure) => return self.outbox.push_back(refuse(failure)),
-        };
-        self.calls.insert(call, (id.clone(), self.now + CALL_DEADLINE));
-        let request = prost_contract::Request { id: call, method, body };
-        let sources = self.neighbour_sources();
-        self.dispatch(
-            &id,
-            Waiting { event: prost_contract::Event::Serve(request), answer: Answer::Call(call) },
-            sources,
-        );
-    }
-
-    /// The application that a local program means: a full id, or the name of the one of that name that is here.
-    pub(crate) fn resolve(&self, name: &str) -> Result<AppId, CallFailure> {
-        if let Ok(id) = name.parse::<AppId>() {
-            return Ok(id);
-        }
-        let mut named = self.apps.values().filter(|app| app.code.is_some() && app.id.name.as_str() == name);
-        match (named.next(), named.next()) {
-            (Some(app), None) => Ok(app.id.clone()),
-            (Some(_), Some(_)) => Err(CallFailure::Ambiguous(name.to_owned())),
-            (None, _) => Err(CallFailure::NotInstalled(name.to_owned())),
-        }
-    }
-
-    fn expire_calls(&mut self) {
-        let late: Vec<u64> =
-            self.calls.iter().filter(|(_, (_, deadline))| *deadline <= self.now).map(|(call, _)| *call).collect();
-        for call in late {
-            self.respond(call, Err(CallFailure::Failed(Failure::Deadline)));
-        }
-    }
-
-    fn fire_timers(&mut self) {
-        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let ((_, timer), (app, tag)) = entry.remove_entry();
-            self.timer_index.remove(&timer);
-            if let Some(app) = self.apps.get_mut(&app) {
-                app.usage.timers = app.usage.timers.saturating_sub(1);
-            }
-            self.tell(&app, prost_contract::Event::Fired { timer, tag });
-        }
-    }
-
-    /// Nodes that may have any application: those connected, the nearest in round-trip time first.
-    pub(crate) fn neighbour_sources(&self) -> Vec<(Peer, crate::Source)> {
-        let view = self.ring.view();
-        let mut peers: Vec<Peer> =
-            view.successors.iter().chain(&view.predecessors).chain(&view.fingers).copied().collect();
-        peers.sort_by_key(|peer| (view.round_trips.get(&peer.id).copied().unwrap_or(Duration::MAX), peer.id));
-        peers.dedup_by_key(|peer| peer.id);
-        peers.retain(|peer| peer.id != view.me.id);
-        peers.into_iter().map(|peer| (peer, crate::Source::Overlay)).collect()
-    }
-
-    pub(crate) fn me(&self) -> NodeId {
-        self.ring.view().me.id
-    }
 }
 
 fn status(app: &App) -> AppStatus {
     AppStatus {
         app: app.id.clone(),
-        version: app.code.as_ref().map(|code| code.package.manifest.manifest().version.to_string()),
+        version: app.code.as_ref().map(|code| code.manifest().version.to_string()),
         state: match &app.phase {
             Phase::Fetching(_) => AppState::Fetching,
             Phase::Compiling | Phase::Starting => AppState::Starting,
@@ -366,6 +295,6 @@ fn status(app: &App) -> AppStatus {
             Phase::Failed { refusal, .. } => AppState::Failed(*refusal),
         },
         usage: app.usage.clone(),
-        queued: app.queue.len() + app.under_way.len(),
+        queued: app.queued(),
     }
 }

@@ -17,8 +17,8 @@ pub enum Ask {
     Status(oneshot::Sender<Box<Status>>),
     /// Who is responsible for the key, and how does one get there?
     Lookup(Key, oneshot::Sender<Outcome>),
-    /// Which neighbours has this peer (predecessors, successors)? None where it does not answer.
-    Neighbours(Peer, oneshot::Sender<Option<(Vec<Peer>, Vec<Peer>)>>),
+    /// Which neighbours has this peer? None where it does not answer.
+    Neighbours(Peer, oneshot::Sender<Option<Lists>>),
     /// Install a package here.
     Install(Box<Package>, oneshot::Sender<Result<AppId, InstallFailure>>),
     /// Remove an application, by name or full id, with its records.
@@ -35,6 +35,9 @@ pub enum Ask {
         reply: oneshot::Sender<Result<Bytes, CallFailure>>,
     },
 }
+
+/// Predecessors and successors, nearest first.
+pub type Lists = (Vec<Peer>, Vec<Peer>);
 
 /// How a node is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! The administration interface: HTTP on loopback, for local programs and for Prometheus.
 //!
 //! It has a thread and a runtime of its own. It asks the driver through a bounded channel ([`ask::Ask`]) and renders
-//! metrics without it. What changes something, or asks an application, needs the token. See [`guard`] for what every
+//! metrics without it. What changes something, or asks an application, needs the token. See `guard` for what every
 //! request must pass.
 
 pub mod ask;

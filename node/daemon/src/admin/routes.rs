@@ -153,7 +153,8 @@ async fn lookup(State(interface): Asked, Json(wanted): Json<Wanted>) -> Result<R
         Wanted::Name(name) => Key::hash(name.as_bytes()),
     };
     let outcome = ask(&interface, |reply| Ask::Lookup(key, reply)).await?;
-    Ok(Json(json!({ "key": key, "result": outcome.result, "hops": outcome.hops, "path": outcome.path })).into_response())
+    Ok(Json(json!({ "key": key, "result": outcome.result, "hops": outcome.hops, "path": outcome.path }))
+        .into_response())
 }
 
 async fn neighbours(State(interface): Asked, Json(peer): Json<Peer>) -> Result<Response, Problem> {

@@ -1,7 +1,7 @@
 //! The command line: `prost NOUN VERB`.
 //!
 //! Results go to standard output, everything else to standard error. A command that fails prints one line, what is wrong
-//! and what to do next, and ends with a code of [`exit`](crate::exit).
+//! and what to do next, and ends with a code of [`exit`].
 
 mod cert;
 mod demo;

@@ -49,7 +49,7 @@ pub enum DemoError {
         error: io::Error,
     },
     /// A node's process ended by itself.
-    #[error("{node} has ended: {status}. The end of its log:\n{log}")]
+    #[error("{node} has ended by itself: {status}")]
     NodeEnded {
         /// Which.
         node: String,
@@ -59,7 +59,7 @@ pub enum DemoError {
         log: String,
     },
     /// A node's process does not say where it can be reached.
-    #[error("{node} is not up after {seconds} s. The end of its log:\n{log}")]
+    #[error("{node} is not up after {seconds} s")]
     NotUp {
         /// Which.
         node: String,
@@ -128,6 +128,14 @@ impl DemoError {
             | DemoError::Damaged { .. }
             | DemoError::FetchedTwice(_)
             | DemoError::Interrupted => exit::FAILED,
+        }
+    }
+
+    /// The last lines of the log of the node that is to blame.
+    pub fn log(&self) -> Option<&str> {
+        match self {
+            DemoError::NodeEnded { log, .. } | DemoError::NotUp { log, .. } => Some(log),
+            _ => None,
         }
     }
 

@@ -8,13 +8,15 @@ use prost_kbr::NodeId;
 use super::error::DemoError;
 use super::interrupt::Interrupt;
 use super::processes::Processes;
-use super::say::Say;
+use super::say::{Say, count};
 use crate::admin::ask::Status;
 
 /// How long the ring may take to become ideal.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two lines on how far it is.
+const TELL: Duration = Duration::from_millis(500);
 
 /// What one node believes of its neighbours, nearest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +32,14 @@ pub(super) fn wait(processes: &mut Processes, say: Say, interrupt: &Interrupt) -
     ids.sort_unstable();
     let length = prost_kbr::Config::default().successors;
     let start = Instant::now();
-    let mut before = 0;
+    let (mut told, mut told_at) = (0, start);
     loop {
         processes.check()?;
         let views = processes.alive().filter_map(|node| Some(view(&node.admin.status().ok()?)));
         let right = views.filter(|view| is_right(view, &ids, length)).count();
-        if right != before {
-            say.line(format!("{right} of {} nodes know their true neighbours", ids.len()));
-            before = right;
+        if right != told && (right == ids.len() || told_at.elapsed() >= TELL) {
+            say.line(format!("{right} of {} know their true neighbours", count(ids.len(), "node")));
+            (told, told_at) = (right, Instant::now());
         }
         if right == ids.len() {
             return Ok(());

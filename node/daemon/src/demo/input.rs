@@ -98,7 +98,10 @@ impl Found<'_> {
 
 /// Names come from a disk and go to a terminal.
 fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+    String::from_utf8_lossy(name)
+        .chars()
+        .map(|character| if character.is_control() { '?' } else { character })
+        .collect()
 }
 
 #[cfg(test)]

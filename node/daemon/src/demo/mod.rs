@@ -59,6 +59,9 @@ pub fn run(options: &Options) -> Result<Report, DemoError> {
     let cannot = |error| DemoError::System { what: "make a temporary directory", error };
     let root = tempfile::Builder::new().prefix("prost-demo-").tempdir().map_err(cannot)?;
     let outcome = show::show(options, root.path(), say, &interrupt);
+    if let Some(log) = outcome.as_ref().err().and_then(DemoError::log) {
+        say.line(format!("the end of its log:\n{log}"));
+    }
     if outcome.as_ref().is_err_and(DemoError::is_of_the_ring) {
         say.line(format!("the nodes' directories and logs stay in {}", root.keep().display()));
     }

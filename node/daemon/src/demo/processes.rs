@@ -102,6 +102,15 @@ impl Processes {
         Ok(())
     }
 
+    /// Ends every node: all leave the ring at once.
+    pub(super) fn end(&mut self) {
+        let mut nodes = std::mem::take(&mut self.nodes);
+        if !nodes.is_empty() {
+            let ended = end(nodes.iter_mut().map(|node| &mut node.child), &self.interrupt);
+            self.say.line(ended.describe());
+        }
+    }
+
     /// Ends a node without warning.
     pub(super) fn kill(&mut self, id: NodeId) -> Result<(), DemoError> {
         let cannot = |error| DemoError::System { what: "kill a node", error };
@@ -116,10 +125,7 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        let ended = end(&mut self.nodes.iter_mut().map(|node| &mut node.child).collect::<Vec<_>>(), &self.interrupt);
-        if !self.nodes.is_empty() {
-            self.say.line(ended.describe());
-        }
+        self.end();
     }
 }
 
@@ -235,9 +241,9 @@ impl Ended {
 }
 
 /// Ends processes: SIGTERM to all, and SIGKILL to those that take too long, or when the demo is told to end once more.
-fn end(children: &mut [&mut Child], interrupt: &Interrupt) -> Ended {
+fn end<'a>(children: impl Iterator<Item = &'a mut Child>, interrupt: &Interrupt) -> Ended {
     let mut ended = Ended::default();
-    let mut running: Vec<&mut &mut Child> = Vec::new();
+    let mut running: Vec<&mut Child> = Vec::new();
     for child in children {
         // One that was waited for before has no number any more that would be its own.
         if let Ok(None) = child.try_wait() {
@@ -297,7 +303,8 @@ fn log_end(dir: &Path) -> String {
     };
     let end = read().unwrap_or_else(|error| format!("(it cannot be read: {error})").into_bytes());
     let text = String::from_utf8_lossy(&end);
-    let whole_lines = if end.len() as u64 == LOG_END { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
+    let whole_lines =
+        if end.len() as u64 == LOG_END { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
     whole_lines.trim_end().to_owned()
 }
 
@@ -318,7 +325,7 @@ mod tests {
         // The traps must be set before the signals come.
         thread::sleep(Duration::from_millis(300));
 
-        let ended = end(&mut [&mut obeys, &mut fails, &mut gone], &Interrupt::default());
+        let ended = end([&mut obeys, &mut fails, &mut gone].into_iter(), &Interrupt::default());
 
         assert_eq!(ended, Ended { well: 1, badly: 1, forced: 0 });
         assert_eq!(ended.describe(), "1 node left the ring and ended; 1 node ended with an error");

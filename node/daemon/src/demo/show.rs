@@ -1,9 +1,10 @@
 //! The demo from beginning to end.
 
 use core::time::Duration;
+use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::DemoError;
 use super::input::{self, Input};
@@ -36,7 +37,7 @@ pub(super) fn show(options: &Options, root: &Path, say: Say, interrupt: &Interru
 
     let mut steps = Steps::new(processes, say, interrupt.clone());
     let report = act(options, &mut steps, say, &files, &DHT.package(&provider).encode())?;
-    print(&report, options.json);
+    print(&report, options.json)?;
     let wrong = report.files - report.verified.min(report.verified_after_kill);
     if wrong > 0 {
         return Err(DemoError::Damaged { wrong, files: report.files });
@@ -49,13 +50,7 @@ pub(super) fn show(options: &Options, root: &Path, say: Say, interrupt: &Interru
 }
 
 /// Everything that is done with a ring.
-fn act(
-    options: &Options,
-    steps: &mut Steps,
-    say: Say,
-    files: &[Input],
-    package: &[u8],
-) -> Result<Report, DemoError> {
+fn act(options: &Options, steps: &mut Steps, say: Say, files: &[Input], package: &[u8]) -> Result<Report, DemoError> {
     let writer = steps.install(package)?;
     let (stored, put_s) = steps.store(writer, files)?;
     let (hops, owners) = steps.look_up(writer, &stored)?;
@@ -107,15 +102,15 @@ fn files(options: &Options, root: &Path, say: Say) -> Result<Vec<Input>, DemoErr
     Ok(files)
 }
 
-fn print(report: &Report, json: bool) {
+fn print(report: &Report, json: bool) -> Result<(), DemoError> {
     let text = if json {
         serde_json::to_string(report).expect("numbers and text are always encoded")
     } else {
         report.to_string()
     };
     let mut stdout = io::stdout().lock();
-    // Nobody reads any more: the exit code still tells the outcome.
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    let printed = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    printed.map_err(|error| DemoError::System { what: "print the report", error })
 }
 
 /// Lets the ring run on until the demo is told to end.
@@ -133,16 +128,18 @@ fn keep(mut processes: Processes, say: Say, interrupt: &Interrupt) -> Result<(),
 fn how_to_talk(processes: &Processes) -> String {
     let mut text = String::new();
     for node in processes.alive() {
-        let _ = writeln!(text, "  {:8} {}  {}  {}", node.name, node.id.short(), node.admin.base_url(), node.dir.display());
+        let _ =
+            writeln!(text, "  {:8} {}  {}  {}", node.name, node.id.short(), node.admin.base_url(), node.dir.display());
     }
     if let Some(node) = processes.alive().next() {
         let (url, token) = (node.admin.base_url(), node.dir.join(ADMIN_TOKEN_FILE));
+        let program = env::args_os().next().map_or_else(|| "prost".into(), PathBuf::from);
+        let (token, prost) = (token.display(), program.display());
         let _ = write!(
             text,
-            "  prost ring show --admin {url}\n  prost ring lookup some-name --admin {url}\n  \
-             prost dht put some-name --value hello --admin {url} --token-file {token}\n  \
-             prost dht get some-name --admin {url} --token-file {token}\n  curl {url}/metrics",
-            token = token.display()
+            "  export PROST_ADMIN={url} PROST_ADMIN_TOKEN_FILE={token}\n  {prost} ring show\n  \
+             {prost} ring lookup some-name\n  echo hello | {prost} dht put some-name\n  {prost} dht get some-name\n  \
+             curl {url}/metrics",
         );
     }
     text

@@ -1,6 +1,6 @@
 //! What is done with a ring, step by step.
 
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -69,7 +69,11 @@ impl Steps {
     pub(super) fn install(&mut self, package: &[u8]) -> Result<NodeId, DemoError> {
         let first = self.processes.alive().next().expect("a ring has a node");
         let id = first.id;
-        self.say.line(format!("giving the signed dht package ({}) to {} alone", size(package.len() as u64), first.name));
+        self.say.line(format!(
+            "giving the signed dht package ({}) to {} alone",
+            size(package.len() as u64),
+            first.name
+        ));
         first.admin.install(package).map_err(DemoError::Install)?;
         self.look();
         Ok(id)
@@ -113,8 +117,9 @@ impl Steps {
 
     /// Looks up some of the files' keys from one node: how far it is, and who is responsible.
     pub(super) fn look_up(&mut self, from: NodeId, stored: &[Stored]) -> Result<(Hops, Owners), DemoError> {
-        let step = stored.len().div_ceil(LOOKUPS).max(1);
-        let keys: Vec<Key> = stored.iter().step_by(step).map(|file| Key::hash(&file.input.name)).collect();
+        let wanted = stored.len().min(LOOKUPS);
+        let spread = (0..wanted).map(|i| &stored[i * stored.len() / wanted]);
+        let keys: Vec<Key> = spread.map(|file| Key::hash(&file.input.name)).collect();
         let admin = self.admin(from);
         let found = self.each("looked up", &keys, |key| Ok(admin.lookup(*key)))?;
         let (mut hops, mut owners, mut failed) = (Vec::new(), Owners::new(), 0);
@@ -186,12 +191,7 @@ impl Steps {
 
     /// Kills the node that is responsible for most files, but neither of these two; in a ring of two the one that
     /// stored. Waits until all others know their true neighbours again, and tells the seconds that it took.
-    pub(super) fn kill(
-        &mut self,
-        writer: NodeId,
-        reader: NodeId,
-        owners: &Owners,
-    ) -> Result<(NodeId, f64), DemoError> {
+    pub(super) fn kill(&mut self, writer: NodeId, reader: NodeId, owners: &Owners) -> Result<(NodeId, f64), DemoError> {
         let others = self.processes.alive().map(|node| node.id).filter(|id| ![writer, reader].contains(id));
         let victim = others.max_by_key(|id| owners.get(id)).unwrap_or(writer);
         let looked_up: usize = owners.values().sum();
@@ -248,7 +248,12 @@ impl Steps {
         let stop = self.stop.clone();
         let mut told = Instant::now();
         let results = each(items, &stop, work, |done| {
-            self.check()?;
+            if let Err(error) = self.check() {
+                // What is under way must not wait for answers: without the ring, it fails at once.
+                stop.store(true, Ordering::Relaxed);
+                self.processes.end();
+                return Err(error);
+            }
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 self.say.line(format!("{done_to} {done} of {}", items.len()));
@@ -283,9 +288,7 @@ impl Steps {
         let bytes: u64 = files.iter().map(|file| file.fingerprint.size).sum();
         let (files_a_second, rate) = (files.len() as f64 / seconds, size((bytes as f64 / seconds) as u64));
         let files = count(files.len(), "file");
-        self.say.line(format!(
-            "{what} {files}, {}, in {seconds:.2} s: {files_a_second:.0} files/s, {rate}/s",
-            size(bytes)
-        ));
+        self.say
+            .line(format!("{what} {files}, {}, in {seconds:.2} s: {files_a_second:.0} files/s, {rate}/s", size(bytes)));
     }
 }

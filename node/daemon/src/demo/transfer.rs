@@ -143,15 +143,16 @@ mod tests {
         let count = || {
             begun.fetch_add(1, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(10));
+            Ok(())
         };
 
         let stop = AtomicBool::new(false);
-        let watched = each(&items, &stop, |_| Ok(count()), |_| failure());
+        let watched = each(&items, &stop, |_| count(), |_| failure());
         assert!(matches!(watched, Err(DemoError::NoRing { .. })));
         assert!(stop.into_inner());
 
         let work = |item: &u64| {
-            count();
+            count()?;
             if *item == 3 { failure() } else { Ok(()) }
         };
         let worked = each(&items, &AtomicBool::new(false), work, |_| Ok(()));

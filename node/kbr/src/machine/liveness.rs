@@ -18,6 +18,9 @@ impl Machine {
             return;
         }
         self.book.connect(self.now, peer);
+        // It may have been started again elsewhere before anyone missed it. Those who ask for it here must find it.
+        self.ring.relocate(peer);
+        self.fingers.relocate(peer);
         self.on_sign_of_life(peer);
         self.on_connected_for_join(peer);
     }

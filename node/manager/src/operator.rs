@@ -1,0 +1,177 @@
+//! What the operator says: install, restore, remove, a new policy; and how an application ends here.
+
+use std::sync::Arc;
+
+use prost_contract::LogLevel;
+use prost_kbr::{AppId, NodeId, Refusal};
+use prost_package::{Decision, Grant, Package, Policy};
+
+use crate::app::{App, Phase};
+use crate::io::{CallFailure, InstallFailure, Output};
+use crate::node::Node;
+use crate::provision::MAX_APPS;
+use crate::status::Source;
+
+impl Node {
+    /// The operator installs a package.
+    pub(crate) fn start_install(&mut self, request: u64, package: Package) {
+        let id = package.manifest.manifest().app();
+        match self.begin_install(&id, request, &package) {
+            Ok(false) => {}
+            Ok(true) => self.take_package(&id, package, Source::Local, None),
+            Err(failure) => self.outbox.push_back(Output::Installed { request, result: Err(failure) }),
+        }
+    }
+
+    /// Makes room for a package; says whether it is to be taken, or is there already.
+    fn begin_install(&mut self, id: &AppId, request: u64, package: &Package) -> Result<bool, InstallFailure> {
+        let manifest = package.manifest.manifest();
+        if let Some(app) = self.apps.get_mut(id)
+            && let Some(code) = &app.code
+        {
+            let installed = code.manifest();
+            if installed.sequence > manifest.sequence {
+                return Err(InstallFailure::Older { installed: installed.version.to_string() });
+            }
+            if code.package.manifest == package.manifest && app.is_up() {
+                if let Phase::Running = app.phase {
+                    self.outbox.push_back(Output::Installed { request, result: Ok(id.clone()) });
+                } else {
+                    app.installs.push(request);
+                }
+                return Ok(false);
+            }
+            if !app.started {
+                return Err(InstallFailure::Busy);
+            }
+        }
+        if let Err((refusal, detail)) = self.judge_new(manifest) {
+            self.count(refusal);
+            return Err(InstallFailure::Refused { refusal, detail });
+        }
+        if !self.make_room(id) {
+            let detail = format!("{MAX_APPS} applications are known here already");
+            return Err(InstallFailure::Refused { refusal: Refusal::QueueFull, detail });
+        }
+        if self.apps.get(id).is_some_and(App::is_up) {
+            self.halt(id);
+        }
+        let now = self.now;
+        let app = self.apps.entry(id.clone()).or_insert_with(|| App::new(id.clone(), Phase::Compiling, now));
+        app.installs.push(request);
+        app.wanted_since = now;
+        Ok(true)
+    }
+
+    /// A package that was installed before this node was started again.
+    pub(crate) fn start_restore(&mut self, package: Package) {
+        let id = package.manifest.manifest().app();
+        if self.apps.contains_key(&id) {
+            return;
+        }
+        let judged = self.judge(package.manifest.manifest());
+        if let Err((refusal, line)) = judged {
+            self.count(refusal);
+            return self.log(&id, LogLevel::Warn, format!("not started again ({refusal}): {line}"));
+        }
+        if !self.make_room(&id) {
+            return self.log(&id, LogLevel::Warn, format!("not started again: more than {MAX_APPS} applications"));
+        }
+        self.apps.insert(id.clone(), App::new(id.clone(), Phase::Compiling, self.now));
+        self.take_package(&id, package, Source::Local, None);
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        app.started = true;
+        if let Some(code) = &mut app.code {
+            code.saved = true;
+        }
+    }
+
+    /// The operator removes an application.
+    pub(crate) fn on_remove(&mut self, request: u64, name: &str) {
+        let known = |id: AppId| {
+            if self.apps.contains_key(&id) { Ok(id) } else { Err(CallFailure::NotInstalled(name.to_owned())) }
+        };
+        let found = self.resolve(name).and_then(known);
+        if let Ok(id) = &found {
+            self.stop(id, Refusal::Leaving);
+            self.outbox.push_back(Output::Forget(id.clone()));
+        }
+        self.outbox.push_back(Output::Removed { request, result: found });
+    }
+
+    /// The operator's policy has changed: what it denies stops, what it grants otherwise starts anew, and what failed
+    /// before may be tried again.
+    pub(crate) fn on_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        let known: Vec<AppId> = self.apps.keys().cloned().collect();
+        for id in known {
+            let Some(app) = self.apps.get(&id) else { continue };
+            match (&app.code, &app.phase) {
+                (Some(code), _) => match self.judge(code.manifest()) {
+                    Err((refusal, line)) => {
+                        self.log(&id, LogLevel::Warn, format!("stopped ({refusal}): {line}"));
+                        self.stop(&id, refusal);
+                    }
+                    Ok(grant) if grant != code.grant => self.regrant(&id, grant),
+                    Ok(_) => {}
+                },
+                (None, Phase::Fetching(_)) => {
+                    if let Decision::Deny { rule } = self.policy.decide_app(&id) {
+                        self.fail(&id, Refusal::Denied, format!("denied by {rule}"));
+                    }
+                }
+                (None, _) => self.forget(&id),
+            }
+        }
+    }
+
+    fn regrant(&mut self, id: &AppId, grant: Grant) {
+        let now = self.now;
+        self.halt(id);
+        let Some(app) = self.apps.get_mut(id) else { return };
+        if let Some(code) = &mut app.code {
+            code.grant = grant;
+        }
+        app.refill(now);
+        self.start_compile(id);
+    }
+
+    /// Ends an application here: its instance, its queue, its timers. Its records stay.
+    pub(crate) fn stop(&mut self, id: &AppId, refusal: Refusal) {
+        let Some(app) = self.apps.get_mut(id) else { return };
+        let uncommitted = app.take_uncommitted();
+        let installs = std::mem::take(&mut app.installs);
+        if app.code.is_some() {
+            self.halt(id);
+        }
+        for request in installs {
+            let result = Err(InstallFailure::Refused { refusal, detail: "it was stopped".to_owned() });
+            self.outbox.push_back(Output::Installed { request, result });
+        }
+        uncommitted.into_iter().for_each(|entry| self.refuse(entry.end.into_answer(), refusal));
+        self.release_all(id, refusal);
+        self.forget(id);
+    }
+
+    /// Refuses all that waits for an application, and takes back all that it has asked for.
+    pub(crate) fn release_all(&mut self, id: &AppId, refusal: Refusal) {
+        let Some(app) = self.apps.get_mut(id) else { return };
+        let waiting = app.take_all();
+        let watched: Vec<NodeId> = app.watching.iter().copied().collect();
+        app.usage.timers = 0;
+        app.in_flight = 0;
+        waiting.into_iter().for_each(|waiting| self.refuse(waiting.answer, refusal));
+        self.calls.all_of(id).into_iter().for_each(|call| self.respond(call, Err(CallFailure::Refused(refusal))));
+        watched.into_iter().for_each(|node| self.unwatch(id, node));
+        self.timers.forget(id);
+        self.sent.retain(|_, owner| owner != id);
+    }
+
+    /// Forgets an application that nothing waits for.
+    pub(crate) fn forget(&mut self, id: &AppId) {
+        self.apps.remove(id);
+        self.ready.remove(id);
+        self.commits.retain(|_, owner| owner != id);
+        self.stats.executions.retain(|(owner, ..), _| owner != id);
+    }
+}

@@ -1,0 +1,193 @@
+//! Getting the code of an application that is not here, and giving it to others.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use prost_contract::LogLevel;
+use prost_kbr::{AppId, NodeId, Peer, Refusal};
+use prost_package::{Decision, SignedManifest};
+use serde_bytes::ByteBuf;
+
+use crate::app::{App, Phase, Waiting};
+use crate::code::CodeMessage;
+use crate::fetch::{self, Fetch, Progress};
+use crate::node::Node;
+use crate::status::Source;
+
+/// Applications that a node knows at once, the failed ones included.
+pub(crate) const MAX_APPS: usize = 256;
+/// Fetches under way at once.
+const MAX_FETCHES: usize = 8;
+
+impl Node {
+    pub(crate) fn start_fetch(&mut self, id: &AppId, waiting: Waiting, way: &[Peer]) {
+        if let Decision::Deny { .. } = self.policy.decide_app(id) {
+            return self.refuse(waiting.answer, Refusal::Denied);
+        }
+        let fetching = self.apps.values().filter(|app| matches!(app.phase, Phase::Fetching(_))).count();
+        if fetching >= MAX_FETCHES || !self.make_room(id) {
+            return self.refuse(waiting.answer, Refusal::QueueFull);
+        }
+        let fetch = Fetch::new(id.clone(), self.sources(way), self.now);
+        let mut app = App::new(id.clone(), Phase::Fetching(Box::new(fetch)), self.now);
+        if let Err(answer) = app.enqueue(waiting) {
+            return self.refuse(answer, Refusal::QueueFull);
+        }
+        self.apps.insert(id.clone(), app);
+        self.ask_next_source(id);
+    }
+
+    /// Whether one more application can be known here. Where all places are taken, the one that failed first and has
+    /// no code is forgotten.
+    pub(crate) fn make_room(&mut self, id: &AppId) -> bool {
+        if self.apps.len() < MAX_APPS || self.apps.contains_key(id) {
+            return true;
+        }
+        let failed = self.apps.values().filter_map(|app| match app.phase {
+            Phase::Failed { until, .. } if app.code.is_none() => Some((until, app.id.clone())),
+            _ => None,
+        });
+        let Some((_, oldest)) = failed.min() else { return false };
+        self.forget(&oldest);
+        true
+    }
+
+    /// Whom to ask for the code: the previous hop (ANTS, OPENARCH 1998), then the origin, then those connected, the
+    /// nearest in round-trip time first.
+    fn sources(&self, way: &[Peer]) -> Vec<(Peer, Source)> {
+        let view = self.ring.view();
+        let mut known: Vec<Peer> =
+            view.successors.iter().chain(&view.predecessors).chain(&view.fingers).copied().collect();
+        known.sort_by_key(|peer| (view.round_trips.get(&peer.id).copied().unwrap_or(Duration::MAX), peer.id));
+        let mut seen = BTreeSet::from([view.me.id]);
+        let way = way.iter().copied().zip([Source::PreviousHop, Source::Overlay]);
+        way.chain(known.into_iter().map(|peer| (peer, Source::Overlay)))
+            .filter(|(peer, _)| seen.insert(peer.id))
+            .collect()
+    }
+
+    pub(crate) fn ask_next_source(&mut self, id: &AppId) {
+        let (request, now) = (self.take_request(), self.now);
+        let Some(fetch) = self.fetch_of(id) else { return };
+        match fetch.ask_next(request, now) {
+            Some((to, question)) => self.send_code(to, &question),
+            None => {
+                let (refusal, line) = fetch.failure();
+                self.fail(id, refusal, line.to_owned());
+            }
+        }
+    }
+
+    fn send_code(&mut self, to: Peer, message: &CodeMessage) {
+        self.ring.handle(self.now, prost_kbr::Input::SendUpper { to, payload: message.encode() });
+    }
+
+    /// A frame of the code protocol.
+    pub(crate) fn on_code_frame(&mut self, from: Peer, payload: &Bytes) {
+        match CodeMessage::decode(payload) {
+            Some(CodeMessage::GetManifest { request, app }) => {
+                let code = self.apps.get(&app).and_then(|app| app.code.as_ref());
+                let envelope = code.map(|code| ByteBuf::from(code.package.manifest.bytes().to_vec()));
+                self.send_code(from, &CodeMessage::Manifest { request, envelope });
+            }
+            Some(CodeMessage::GetChunk { request, digest, offset }) => {
+                let mut code = self.apps.values().filter_map(|app| app.code.as_ref());
+                let having = code.find(|code| code.manifest().component.digest == digest);
+                let chunk = having.and_then(|code| fetch::chunk(&code.package.component, offset));
+                let bytes = chunk.map(|chunk| ByteBuf::from(chunk.to_vec()));
+                self.send_code(from, &CodeMessage::Chunk { request, offset, bytes });
+            }
+            Some(CodeMessage::Manifest { request, envelope }) => self.on_manifest(from, request, envelope),
+            Some(CodeMessage::Chunk { request, offset, bytes }) => self.on_chunk(from, request, offset, bytes),
+            None => self.stats.bad_code_frames += 1,
+        }
+    }
+
+    fn on_manifest(&mut self, from: Peer, request: u64, envelope: Option<ByteBuf>) {
+        let Some(id) = self.fetch_asking(request) else { return };
+        let now = self.now;
+        let progress = self.fetch_of(&id).and_then(|fetch| fetch.on_manifest(from.id, request, envelope, now));
+        self.on_progress(&id, progress);
+    }
+
+    fn on_chunk(&mut self, from: Peer, request: u64, offset: u64, bytes: Option<ByteBuf>) {
+        let Some(id) = self.fetch_asking(request) else { return };
+        let now = self.now;
+        let progress = self.fetch_of(&id).and_then(|fetch| fetch.on_chunk(from.id, request, offset, bytes, now));
+        self.on_progress(&id, progress);
+    }
+
+    fn on_progress(&mut self, id: &AppId, progress: Option<Progress>) {
+        match progress {
+            None => {}
+            Some(Progress::Going) => self.ask_chunks(id),
+            Some(Progress::Exhausted) => self.ask_next_source(id),
+            Some(Progress::Manifest(manifest)) => self.on_new_manifest(id, *manifest),
+            Some(Progress::Complete(package, peer, source)) => self.take_package(id, *package, source, Some(peer.id)),
+        }
+    }
+
+    /// What this node does not grant is refused at once. A manifest that has expired or is for another contract may be
+    /// an old one: another node may have a better one.
+    fn on_new_manifest(&mut self, id: &AppId, manifest: SignedManifest) {
+        match self.judge_new(manifest.manifest()) {
+            Ok(_) => {
+                if let Some(fetch) = self.fetch_of(id) {
+                    fetch.accept(manifest);
+                }
+                self.ask_chunks(id);
+            }
+            Err((Refusal::BadPackage, line)) => {
+                if let Some(fetch) = self.fetch_of(id) {
+                    fetch.note_bad();
+                }
+                self.log(id, LogLevel::Warn, format!("a manifest was passed over: {line}"));
+                self.ask_next_source(id);
+            }
+            Err((refusal, line)) => self.fail(id, refusal, line),
+        }
+    }
+
+    fn ask_chunks(&mut self, id: &AppId) {
+        let questions = self.fetch_of(id).map(Fetch::ask_chunks).unwrap_or_default();
+        for (to, question) in questions {
+            self.send_code(to, &question);
+        }
+    }
+
+    /// The connection to a node is gone: what was being fetched from it comes from the next.
+    pub(crate) fn on_source_lost(&mut self, node: NodeId) {
+        for id in self.fetching(|fetch| fetch.asks(node)) {
+            self.ask_next_source(&id);
+        }
+    }
+
+    /// Nodes that were silent for too long are given up.
+    pub(crate) fn expire_fetches(&mut self) {
+        let now = self.now;
+        for id in self.fetching(|fetch| fetch.is_late(now)) {
+            self.ask_next_source(&id);
+        }
+    }
+
+    fn fetching(&self, which: impl Fn(&Fetch) -> bool) -> Vec<AppId> {
+        let chosen = self.apps.values().filter_map(|app| match &app.phase {
+            Phase::Fetching(fetch) if which(fetch) => Some(app.id.clone()),
+            _ => None,
+        });
+        chosen.collect()
+    }
+
+    fn fetch_asking(&self, request: u64) -> Option<AppId> {
+        let asked = |app: &&App| matches!(&app.phase, Phase::Fetching(fetch) if fetch.request() == request);
+        self.apps.values().find(asked).map(|app| app.id.clone())
+    }
+
+    fn fetch_of(&mut self, id: &AppId) -> Option<&mut Fetch> {
+        match &mut self.apps.get_mut(id)?.phase {
+            Phase::Fetching(fetch) => Some(fetch),
+            Phase::Compiling | Phase::Starting | Phase::Running | Phase::Failed { .. } => None,
+        }
+    }
+}

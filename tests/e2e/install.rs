@@ -1,0 +1,178 @@
+//! Applications that install themselves, and nodes that will not have them.
+
+use std::time::{Duration, Instant};
+
+use prost_contract::Capability;
+use prost_dht_api::Refusal;
+use prost_kbr::Key;
+use prost_node::dht_client::DhtError;
+use prost_node::standard::DHT;
+use prost_package::{Package, ProviderKey};
+use prost_tests::{Node, PATIENCE, Plan, allow, deny, http, provider};
+
+const DENIED: (&str, &[(&str, &str)]) = ("prost_peerlet_rejected_total", &[("reason", "denied")]);
+
+fn all_capabilities() -> Vec<Capability> {
+    DHT.capabilities.iter().map(|(capability, _)| *capability).collect()
+}
+
+fn installs(node: &Node) -> f64 {
+    node.metric("prost_peerlet_installs_total", &[])
+}
+
+#[test]
+fn exactly_the_nodes_that_run_an_application_fetch_it_each_once() {
+    let ring = Plan::of(9).successors(2).start();
+    // More than one hop away, and the first node is not among the replicas.
+    let name = ring.name_where(|ring, key| {
+        let path = ring.lookup(0, key).path.expect("a lookup tells its path");
+        path.len() > 2 && !ring.replicas(key, 3).contains(&0)
+    });
+    let key = Key::hash(name.as_bytes());
+    let path: Vec<usize> = ring.lookup(0, key).path.expect("a path").iter().map(|hop| ring.number(hop.node)).collect();
+    let replicas = ring.replicas(key, 3);
+    let app = ring[0].install(&DHT.package(&provider()));
+
+    ring[0].dht().put(name.as_bytes(), &mut &b"value"[..]).expect("it is stored");
+
+    ring.until("all replicas run it", PATIENCE, || {
+        replicas.iter().all(|node| ring[*node].status().peerlets.iter().any(|peerlet| peerlet.state == "running"))
+    });
+    for number in 0..10 {
+        ring[0].dht().put(name.as_bytes(), &mut format!("{number}").as_bytes()).expect("it is stored");
+    }
+    for (number, node) in ring.nodes().iter().enumerate() {
+        let status = node.status();
+        let runs = number == 0 || replicas.contains(&number);
+        let told = format!("node {number}, path {path:?}, replicas {replicas:?}: {status:?}");
+        assert_eq!(status.installs.len(), usize::from(runs), "{told}");
+        node.until_metric("prost_peerlet_installs_total", &[], if runs { 1.0 } else { 0.0 });
+        assert_eq!(installs(node), if runs { 1.0 } else { 0.0 }, "{told}");
+        assert_eq!(status.peerlets.iter().any(|peerlet| peerlet.calls > 0), runs, "{told}");
+        assert_eq!(status.peerlets.is_empty(), !runs, "{told}");
+        for install in &status.installs {
+            assert_eq!(install.app, app);
+            assert_eq!(install.from == "local", number == 0, "{told}");
+            assert_eq!(install.peer.is_none(), number == 0, "{told}");
+            assert!(install.bytes as usize > DHT.component.len(), "{told}");
+        }
+    }
+    // The message did pass other nodes, which only forwarded it.
+    let transit: Vec<usize> = path.into_iter().filter(|node| *node != 0 && !replicas.contains(node)).collect();
+    assert!(!transit.is_empty());
+    for node in transit {
+        ring[node].until_metric("prost_route_messages_total", &[("event", "forwarded")], 1.0);
+        assert_eq!(ring[node].metric("prost_peerlet_calls_total", &[]), 0.0);
+    }
+}
+
+#[test]
+fn a_refusal_of_the_responsible_node_falls_over_to_the_next() {
+    let ring = Plan::of(6).start();
+    let name = ring.name_where(|ring, key| !ring.replicas(key, 4).contains(&0));
+    let replicas = ring.replicas(Key::hash(name.as_bytes()), 3);
+    let root = &ring[replicas[0]];
+    root.set_policy(&deny());
+    ring[0].install(&DHT.package(&provider()));
+
+    ring[0].dht().put(name.as_bytes(), &mut &b"value"[..]).expect("it is stored elsewhere");
+
+    assert_eq!(ring[0].dht().get(name.as_bytes()).expect("the dht answers").as_deref(), Some(&b"value"[..]));
+    let next = &ring[replicas[1]];
+    assert_eq!(next.status().installs.len(), 1, "{:?}", next.status());
+    // The node that denied it has not even fetched it.
+    root.until_metric(DENIED.0, DENIED.1, 1.0);
+    assert_eq!(installs(root), 0.0);
+    assert_eq!(root.status().installs, []);
+    assert!(root.status().refusals["denied"] > 0);
+    assert_eq!(root.metric("prost_peerlet_calls_total", &[]), 0.0);
+}
+
+#[test]
+fn where_no_node_will_the_caller_is_told() {
+    let ring = Plan::of(5).policy(deny()).start();
+    ring[0].set_policy(&allow(&provider(), &all_capabilities()));
+    ring[0].install(&DHT.package(&provider()));
+    let name = ring.name_where(|ring, key| !ring.replicas(key, 4).contains(&0));
+
+    let refused = ring[0].dht().put(name.as_bytes(), &mut &b"value"[..]);
+
+    assert!(matches!(refused, Err(DhtError::Refused(Refusal::NoWillingNode))), "{refused:?}");
+    assert!(ring[0].ask(&["dht", "get", &name]).refused(1).contains("no-willing-node"));
+    for node in &ring.nodes()[1..] {
+        assert_eq!(installs(node), 0.0);
+        assert_eq!(node.status().peerlets, []);
+    }
+    ring[ring.replicas(Key::hash(name.as_bytes()), 1)[0]].until_metric(DENIED.0, DENIED.1, 1.0);
+}
+
+#[test]
+fn a_package_of_a_provider_whom_nobody_knows_is_denied() {
+    let ring = Plan::of(1).start();
+    let file = ring.path("stranger.prost");
+    std::fs::write(&file, DHT.package(&ProviderKey::from_seed(&[8; 32])).encode()).expect("room");
+
+    let said = ring[0].ask(&["peerlet", "install", file.to_str().expect("a plain name")]);
+
+    assert!(said.refused(77).contains("denied"), "{said:?}");
+    ring[0].until_metric(DENIED.0, DENIED.1, 1.0);
+    assert_eq!(installs(&ring[0]), 0.0);
+}
+
+#[test]
+fn a_package_that_was_tampered_with_is_refused() {
+    let ring = Plan::of(1).start();
+    let (ours, other) = (provider(), ProviderKey::from_seed(&[8; 32]));
+    let whole = DHT.package(&ours).encode();
+    let mut component = whole.clone();
+    *component.last_mut().expect("it is not empty") ^= 1;
+    // Signed by the one, and in the name of the other, who may run here.
+    let forged = replace(&DHT.package(&other).encode(), &other.public(), &ours.public());
+
+    for (what, bytes) in [("component", &component), ("provider", &forged), ("end", &whole[..1000].to_vec())] {
+        let file = ring.path(what);
+        std::fs::write(&file, bytes).expect("room");
+        let said = ring[0].ask(&["peerlet", "install", file.to_str().expect("a plain name")]);
+        assert!(said.refused(65).contains(what), "{said:?}");
+        // The node itself does not believe the command line.
+        let token = format!("Authorization: Bearer {}", ring[0].token());
+        let head = ["Host: localhost", "Content-Type: application/octet-stream", &token];
+        let answer = http(ring[0].admin_addr, "POST /api/v1/peerlets", &head, bytes);
+        assert_eq!(answer.status, 400, "{what}: {answer:?}");
+    }
+    assert_eq!(installs(&ring[0]), 0.0);
+    assert!(Package::decode(whole.into()).is_ok());
+}
+
+/// The bytes with one part in place of another of the same length.
+fn replace(bytes: &[u8], part: &[u8; 32], by: &[u8; 32]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> = bytes.windows(32).enumerate().filter(|(_, at)| at == part).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + 32].copy_from_slice(by);
+    }
+    bytes
+}
+
+#[test]
+fn a_policy_that_denies_stops_what_runs() {
+    let ring = Plan::of(1).start();
+    ring.install(&DHT.package(&provider()));
+    ring[0].dht().put(b"name", &mut &b"value"[..]).expect("it is stored");
+
+    ring[0].set_policy(&deny());
+    let read = Instant::now();
+    let dht = ring[0].dht().with_patience(Duration::ZERO);
+    while dht.get(b"name").is_ok() {
+        assert!(read.elapsed() < Duration::from_secs(1), "it still runs\n{}", ring.tails());
+    }
+
+    let said = ring[0].ask(&["dht", "get", "name"]);
+    assert!(said.code.is_some_and(|code| code != 0) && said.stderr.lines().count() == 1, "{said:?}");
+    assert!(ring[0].admin.install(&DHT.package(&provider()).encode()).is_err());
+    // What it stored is not lost.
+    ring[0].set_policy(&allow(&provider(), &all_capabilities()));
+    ring.install(&DHT.package(&provider()));
+    assert_eq!(ring[0].dht().get(b"name").expect("the dht answers").as_deref(), Some(&b"value"[..]));
+}

@@ -1,0 +1,20 @@
+//! End to end: rings of real processes, asked, hurt and lied to as anyone could.
+
+mod admin;
+mod cli;
+mod components;
+mod data;
+mod demo;
+mod hostile;
+mod install;
+mod ring;
+
+#[allow(dead_code, unreachable_pub, reason = "the sandbox's own tests use the rest of it")]
+#[path = "../../node/sandbox/tests/support/component.rs"]
+mod component;
+#[allow(dead_code, reason = "the transport's own tests use the rest of it")]
+#[path = "../../node/daemon/tests/transport/raw.rs"]
+mod raw;
+#[allow(dead_code, reason = "the transport's own tests use the rest of it")]
+#[path = "../../node/daemon/tests/transport/support.rs"]
+mod support;
