@@ -47,6 +47,12 @@ fn refused(node: &Node, package: &prost_package::Package) -> (u16, String) {
     }
 }
 
+/// Refusals are counted by their reason.
+#[track_caller]
+fn assert_counted(node: &Node, reason: &str, least: f64) {
+    node.until_metric("prost_peerlet_rejected_total", &[("reason", reason)], least);
+}
+
 /// Asks a peerlet that traps: the caller is told so, the trap is counted, the node goes on.
 #[track_caller]
 fn assert_traps(ring: &Ring, name: &str, peerlet: &Peerlet, capabilities: &[Capability], kind: &str) {
@@ -72,6 +78,7 @@ fn a_component_that_wants_what_no_node_gives_is_refused_by_name() {
     assert_eq!(status, 403);
     assert!(error.contains(sockets), "{error}");
     assert!(ring[0].log().contains("refused (missing-capability)"), "{}", ring[0].tail());
+    assert_counted(&ring[0], "missing-capability", 1.0);
     // Nor can it be packed by mistake.
     let file = ring.path("sockets.wasm");
     std::fs::write(&file, component).expect("room");
@@ -93,7 +100,7 @@ fn a_component_that_wants_what_was_not_granted_is_refused() {
     assert_eq!(status, 403);
     assert!(error.contains("identity"), "{error}");
 
-    ring[0].until_metric("prost_peerlet_rejected_total", &[("reason", "missing-capability")], 1.0);
+    assert_counted(&ring[0], "missing-capability", 2.0);
     assert_unharmed(&ring[0]);
 }
 
@@ -104,6 +111,7 @@ fn a_component_that_is_none_is_refused() {
     let (status, error) = refused(&ring[0], &package(&provider(), "module", module, &[]));
     assert_eq!(status, 403);
     assert!(error.contains("bad-component"), "{error}");
+    assert_counted(&ring[0], "bad-component", 1.0);
     assert_unharmed(&ring[0]);
 }
 
@@ -126,6 +134,7 @@ fn an_init_that_fails_is_an_installation_that_fails() {
     let (status, error) = refused(&ring[0], &looping);
     assert_eq!(status, 403);
     assert!(error.contains("init-failed"), "{error}");
+    assert_counted(&ring[0], "init-failed", 1.0);
     let app = [("export", "init"), ("outcome", "out-of-fuel")];
     ring[0].until_metric("prost_peerlet_calls_total", &app, 1.0);
     assert_unharmed(&ring[0]);

@@ -255,6 +255,8 @@ impl Driver {
             Done::Compiled { app, generation, result } => {
                 if self.parts.workers.is_current(&app, generation) {
                     self.give(Input::Compiled { app, result });
+                } else {
+                    self.parts.workers.discard(app, generation);
                 }
             }
             Done::Ran { app, generation, executions } => {

@@ -46,9 +46,9 @@ pub enum Done {
 pub type Signers = Arc<dyn Fn(&AppId) -> Arc<dyn Signer> + Send + Sync>;
 
 enum Job {
-    Load { app: AppId, compiled: Box<Compiled>, limits: Limits, signer: Arc<dyn Signer> },
+    Load { app: AppId, generation: u64, compiled: Box<Compiled>, limits: Limits, signer: Arc<dyn Signer> },
     Run { app: AppId, generation: u64, events: Vec<RunEvent>, records: SharedRecords, used: u64 },
-    Drop { app: AppId },
+    Drop { app: AppId, generation: u64 },
 }
 
 struct Compile {
@@ -102,9 +102,15 @@ impl Workers {
 
     /// Drops an application's instance and code. What it has under way is no longer current.
     pub fn stop(&mut self, app: AppId) {
-        *self.generations.entry(app.clone()).or_default() += 1;
+        let generation = self.generation(&app);
+        self.generations.insert(app.clone(), generation + 1);
+        self.discard(app, generation);
+    }
+
+    /// Drops what one start of an application has left: a component that was still being compiled when it was stopped.
+    pub fn discard(&self, app: AppId, generation: u64) {
         let worker = self.worker(&app);
-        self.send(worker, Job::Drop { app });
+        self.send(worker, Job::Drop { app, generation });
     }
 
     /// Whether a result still counts.
@@ -142,12 +148,8 @@ fn compile_all(
         let compiled = Compiled::compile(engine, &component, &grant.capabilities, wasi);
         let result = match compiled {
             Ok(compiled) => {
-                let load = Job::Load {
-                    app: app.clone(),
-                    compiled: Box::new(compiled),
-                    limits: grant.limits(),
-                    signer: signers(&app),
-                };
+                let (compiled, limits, signer) = (Box::new(compiled), grant.limits(), signers(&app));
+                let load = Job::Load { app: app.clone(), generation, compiled, limits, signer };
                 if workers[worker].send(load).is_err() {
                     return;
                 }
@@ -163,6 +165,7 @@ fn compile_all(
 
 /// One application's code on its worker.
 struct Slot {
+    generation: u64,
     compiled: Compiled,
     limits: Limits,
     signer: Arc<dyn Signer>,
@@ -173,11 +176,13 @@ fn run_jobs(queue: &Receiver<Job>, done: &Sender<Done>) {
     let mut slots: BTreeMap<AppId, Slot> = BTreeMap::new();
     while let Ok(job) = queue.recv() {
         match job {
-            Job::Load { app, compiled, limits, signer } => {
-                slots.insert(app, Slot { compiled: *compiled, limits, signer, instance: None });
+            Job::Load { app, generation, compiled, limits, signer } => {
+                slots.insert(app, Slot { generation, compiled: *compiled, limits, signer, instance: None });
             }
-            Job::Drop { app } => {
-                slots.remove(&app);
+            Job::Drop { app, generation } => {
+                if slots.get(&app).is_some_and(|slot| slot.generation == generation) {
+                    slots.remove(&app);
+                }
             }
             Job::Run { app, generation, events, records, used } => {
                 let Some(slot) = slots.get_mut(&app) else { continue };

@@ -16,8 +16,10 @@ use crate::status::Source;
 const MAX_PARKED: usize = 1024;
 /// Payload bytes that wait for an application.
 const MAX_QUEUED_BYTES: usize = 16 << 20;
-/// Places in the queue, beyond those for messages and calls, for what the node itself tells an application.
-const MAX_TOLD: usize = 1024;
+/// Places in the queue, beyond those for messages and calls, for changes of the neighbourhood and refused sends.
+const MAX_NEWS: usize = 1024;
+/// Messages of one application whose outcome is not known to it yet: a quarter of what the routing layer has room for.
+pub(crate) const MAX_IN_FLIGHT: usize = 16_384;
 /// Events handed to the sandbox at once.
 const BATCH: u64 = 32;
 /// Events whose effects wait for the disk, and their bytes: from there on nothing more is run.
@@ -148,7 +150,7 @@ pub(crate) struct App {
     pub(crate) fuel: Allowance,
     pub(crate) messages: Allowance,
     pub(crate) bytes: Allowance,
-    /// Messages it has sent whose outcome is not known yet.
+    /// Messages it has sent whose outcome it does not know yet.
     pub(crate) in_flight: usize,
     pub(crate) watching: BTreeSet<NodeId>,
     /// Install requests of the operator that wait for it.
@@ -227,9 +229,26 @@ impl App {
         self.push(waiting, self.queue_limit())
     }
 
-    /// Queues what the node itself has to say; says whether there was room. Messages cannot crowd it out.
-    pub(crate) fn enqueue_told(&mut self, event: Event) -> bool {
-        self.push(Waiting { event, answer: Answer::None }, self.queue_limit() + MAX_TOLD).is_ok()
+    /// Queues news; says whether there was room. Messages cannot crowd it out.
+    pub(crate) fn enqueue_news(&mut self, event: Event) -> bool {
+        self.push(Waiting { event, answer: Answer::None }, self.queue_limit() + MAX_NEWS).is_ok()
+    }
+
+    /// Queues an outcome or a timer; says whether there was room. As both count as under way until the application has
+    /// been told, there is.
+    pub(crate) fn enqueue_due(&mut self, event: Event) -> bool {
+        let timers = self.code.as_ref().map_or(0, |code| code.grant.budgets.timers as usize);
+        let most = self.queue_limit() + MAX_NEWS + MAX_IN_FLIGHT + timers + BATCH as usize;
+        self.push(Waiting { event, answer: Answer::None }, most).is_ok()
+    }
+
+    /// The application has been told, or never will be: what the event stood for is over.
+    pub(crate) fn told(&mut self, event: &Event) {
+        match event {
+            Event::Failed { .. } => self.in_flight = self.in_flight.saturating_sub(1),
+            Event::Fired { .. } => self.usage.timers = self.usage.timers.saturating_sub(1),
+            Event::Init(_) | Event::Deliver(_) | Event::Forward { .. } | Event::Update(_) | Event::Serve(_) => {}
+        }
     }
 
     fn queue_limit(&self) -> usize {
@@ -238,7 +257,7 @@ impl App {
 
     fn push(&mut self, waiting: Waiting, most: usize) -> Result<(), Answer> {
         let bytes = event_bytes(&waiting.event);
-        if self.queue.len() >= most || self.queued_bytes + bytes > MAX_QUEUED_BYTES {
+        if self.queue.len() >= most || bytes > 0 && self.queued_bytes + bytes > MAX_QUEUED_BYTES {
             return Err(waiting.answer);
         }
         self.queued_bytes += bytes;
@@ -294,9 +313,8 @@ impl App {
         self.queue.drain(..).collect()
     }
 
-    /// Puts `init` before everything that waits, once.
+    /// Puts `init` before everything that waits.
     pub(crate) fn push_init(&mut self) {
-        self.drop_init();
         let Some(code) = &self.code else { return };
         let start = Start {
             version: code.manifest().version.to_string(),

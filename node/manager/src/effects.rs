@@ -6,13 +6,12 @@ use bytes::Bytes;
 use prost_contract::{Effect, Event, LogLevel};
 use prost_kbr::{AppId, Dispatch, Failure, Key, NodeId, RingState, RouteRequest};
 
+use crate::app::MAX_IN_FLIGHT;
 use crate::io::{CallFailure, Output};
 use crate::node::Node;
 
 /// Longest time ahead that a timer can be set.
 const MAX_TIMER: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Messages of one application whose outcome is not known yet: a quarter of what the routing layer has room for.
-const MAX_IN_FLIGHT: usize = 16_384;
 /// Nodes that one application can watch: a quarter of what the routing layer has room for.
 const MAX_WATCHING: usize = 256;
 
@@ -58,18 +57,18 @@ impl Node {
         let Some(code) = &app.code else { return };
         let header = code.header.clone();
         let room = app.in_flight < MAX_IN_FLIGHT && app.messages.has(1, now) && app.bytes.has(bytes, now);
+        app.in_flight += 1;
         if !room {
             app.usage.over_budget += 1;
-            return self.tell(id, Event::Failed { message, reason: Failure::Overloaded });
+            return self.tell_news(id, Event::Failed { message, reason: Failure::Overloaded });
         }
         if self.ring.ring_state() == RingState::Left {
-            return self.tell(id, Event::Failed { message, reason: Failure::NotJoined });
+            return self.tell_news(id, Event::Failed { message, reason: Failure::NotJoined });
         }
         app.messages.charge(1, now);
         app.bytes.charge(bytes, now);
         app.usage.messages += 1;
         app.usage.bytes_sent += bytes;
-        app.in_flight += 1;
         self.sent.insert(message, id.clone());
         let request = RouteRequest { id: message, key, dispatch, header, payload, hint, deadline: None };
         self.ring.handle(now, prost_kbr::Input::Route(request));
@@ -119,10 +118,7 @@ impl Node {
 
     pub(crate) fn fire_timers(&mut self) {
         while let Some(fired) = self.timers.overdue(self.now) {
-            if let Some(app) = self.apps.get_mut(&fired.app) {
-                app.usage.timers = app.usage.timers.saturating_sub(1);
-            }
-            self.tell(&fired.app, Event::Fired { timer: fired.timer, tag: fired.tag });
+            self.tell_due(&fired.app, Event::Fired { timer: fired.timer, tag: fired.tag });
         }
     }
 }

@@ -85,7 +85,6 @@ impl Node {
         app.phase = Phase::Running;
         app.previous = None;
         app.upgraded_from = None;
-        self.ready.insert(id.clone());
         for request in std::mem::take(&mut app.installs) {
             self.outbox.push_back(Output::Installed { request, result: Ok(id.clone()) });
         }

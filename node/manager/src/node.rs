@@ -214,11 +214,10 @@ impl Node {
             return;
         }
         let Some(id) = self.sent.remove(&outcome.id) else { return };
-        if let Some(app) = self.apps.get_mut(&id) {
-            app.in_flight = app.in_flight.saturating_sub(1);
-        }
         if let Err(reason) = outcome.result {
-            self.tell(&id, Event::Failed { message: outcome.id, reason });
+            self.tell_due(&id, Event::Failed { message: outcome.id, reason });
+        } else if let Some(app) = self.apps.get_mut(&id) {
+            app.in_flight = app.in_flight.saturating_sub(1);
         }
     }
 
@@ -233,18 +232,29 @@ impl Node {
             })
             .collect();
         for app in told {
-            self.tell(&app, Event::Update(change.clone()));
+            self.tell_news(&app, Event::Update(change.clone()));
         }
     }
 
-    /// Queues an event that nobody waits for; a full queue drops it and says so in the log.
-    pub(crate) fn tell(&mut self, id: &AppId, event: Event) {
+    /// Tells an application what it can do without: where its queue is full, the log says so instead.
+    pub(crate) fn tell_news(&mut self, id: &AppId, event: Event) {
+        self.tell(id, event, App::enqueue_news);
+    }
+
+    /// Tells an application of the end of a message, or of a timer.
+    pub(crate) fn tell_due(&mut self, id: &AppId, event: Event) {
+        self.tell(id, event, App::enqueue_due);
+    }
+
+    fn tell(&mut self, id: &AppId, event: Event, enqueue: fn(&mut App, Event) -> bool) {
         let Some(app) = self.apps.get_mut(id).filter(|app| app.is_up()) else { return };
-        if !app.enqueue_told(event) {
+        if enqueue(app, event.clone()) {
+            self.ready.insert(id.clone());
+        } else {
+            app.told(&event);
             app.usage.over_budget += 1;
-            self.log(id, LogLevel::Warn, "an event was dropped: the queue is full".to_owned());
+            self.log(id, LogLevel::Warn, format!("'{}' was not told: the queue is full", event.name()));
         }
-        self.ready.insert(id.clone());
     }
 
     /// A line for the log. What others wrote of it may hold characters that would rule a terminal.

@@ -90,6 +90,7 @@ impl Node {
     fn charge(&mut self, id: &AppId, waiting: &Waiting, execution: &Execution) {
         let now = self.now;
         let Some(app) = self.apps.get_mut(id) else { return };
+        app.told(&waiting.event);
         app.usage.calls += 1;
         app.usage.fuel += execution.receipt.fuel;
         app.usage.micros += execution.receipt.micros;

@@ -7,7 +7,7 @@ use prost_kbr::Failure;
 
 use crate::guest::hex;
 use crate::packages::{app_of, draft, plain};
-use crate::world::{Seen, World};
+use crate::world::{Disk, Seen, World};
 
 fn fired(world: &World) -> Vec<String> {
     world.host(0).handlers().into_iter().filter(|name| name.starts_with("fired")).collect()
@@ -196,4 +196,55 @@ fn an_application_cannot_watch_more_than_its_share() {
         apps.into_iter().find(|app| app.app.name.as_str() == name).expect("it runs").usage.over_budget
     };
     assert_eq!((over("one"), over("two")), (4, 0));
+}
+
+#[test]
+fn an_application_whose_writes_are_not_durable_runs_only_so_far_ahead() {
+    let mut world = World::ring(12, 1);
+    world.publish(0, &plain("echo"));
+    world.host_mut(0).disk = Disk::Hangs;
+    let calls: Vec<u64> =
+        (0..600).map(|number| world.start_call(0, "echo", &format!("put x{number}; reply"))).collect();
+    world.run_for(Duration::from_secs(10));
+    let commits = |world: &World| world.host(0).seen(|seen| matches!(seen, Seen::Commit(..)));
+    assert!((256..=256 + 32).contains(&commits(&world)), "{}", commits(&world));
+    assert_eq!(calls.iter().filter(|call| world.host(0).answer(**call).is_some()).count(), 0);
+}
+
+#[test]
+fn messages_without_an_outcome_are_bounded_and_make_room_when_they_end() {
+    let mut world = World::ring(13, 6);
+    let package = draft("echo").budgets(|budgets| budgets.queue = 20_000).sign();
+    world.set_policy(3, crate::packages::policy("default = \"allow\"\n[defaults.budgets]\nqueue = 20_000\n"));
+    world.publish(0, &package);
+    world.publish(3, &package);
+    world.host_mut(3).sandbox = Duration::from_secs(3600);
+    let flood = format!("reply; flood {}", hex(world.id(3)));
+    for _ in 0..165 {
+        assert!(world.call(0, "echo", &flood).is_ok());
+    }
+    world.run_for(Duration::from_secs(1));
+    let sent = |world: &World| world.host(0).node.apps()[0].usage.messages;
+    let failed = |world: &World, why: &Failure| world.host(0).failures().iter().filter(|other| *other == why).count();
+    assert_eq!(sent(&world), 16_384);
+    assert_eq!(failed(&world, &Failure::Overloaded), 16_500 - 16_384);
+    world.run_for(Duration::from_secs(40));
+    assert_eq!(failed(&world, &Failure::Deadline), 16_384, "the application learns of each");
+    assert!(world.call(0, "echo", &flood).is_ok());
+    assert_eq!(sent(&world), 16_484, "there is room again");
+}
+
+#[test]
+fn messages_that_are_handled_make_room_for_more() {
+    let mut world = World::ring(14, 6);
+    world.publish(0, &plain("echo"));
+    world.publish(3, &plain("echo"));
+    world.host_mut(3).sandbox = Duration::from_micros(10);
+    let flood = format!("reply; flood {}", hex(world.id(3)));
+    for _ in 0..170 {
+        assert!(world.call(0, "echo", &flood).is_ok());
+        world.run_for(Duration::from_millis(20));
+    }
+    assert_eq!(world.host(0).node.apps()[0].usage.messages, 17_000);
+    assert!(world.host(0).failures().is_empty());
 }

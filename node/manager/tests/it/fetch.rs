@@ -258,3 +258,17 @@ fn many_applications_that_nobody_has_leave_room_for_one_that_somebody_has() {
     assert!(world.host(0).node.apps().len() <= 256);
     assert!(world.call(0, &draft("echo").app().to_string(), "reply").is_ok());
 }
+
+#[test]
+fn a_node_fetches_only_so_much_at_once() {
+    let mut world = World::ring(12, 6);
+    world.meddler = Some(Box::new(|_, _, _| Fate::Lost));
+    let calls: Vec<u64> =
+        (0..9).map(|number| world.start_call(0, &draft(&format!("n{number}")).app().to_string(), "reply")).collect();
+    let full = Some(Err(CallFailure::Refused(Refusal::QueueFull)));
+    let answers: Vec<bool> = calls.iter().map(|call| world.host(0).answer(*call) == full).collect();
+    assert_eq!(answers, [false, false, false, false, false, false, false, false, true]);
+    world.run_for(Duration::from_secs(10));
+    let failed = Some(Err(CallFailure::Refused(Refusal::FetchFailed)));
+    assert!(calls[..8].iter().all(|call| world.host(0).answer(*call) == failed));
+}

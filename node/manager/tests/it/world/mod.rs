@@ -65,6 +65,8 @@ pub(crate) enum Disk {
     Works(Duration),
     /// Writes are not taken.
     Refuses,
+    /// The next writes are not taken; those after them are.
+    RefusesOnce,
     /// Writes are taken, and lost after a while.
     Breaks(Duration),
     /// Nothing is answered.
