@@ -22,28 +22,33 @@ fn installs(node: &Node) -> f64 {
 
 #[test]
 fn exactly_the_nodes_that_run_an_application_fetch_it_each_once() {
-    let ring = Plan::of(9).successors(2).start();
-    // More than one hop away, and the first node is not among the replicas.
-    let name = ring.name_where(|ring, key| {
-        let path = ring.lookup(0, key).path.expect("a lookup tells its path");
-        path.len() > 2 && !ring.replicas(key, 3).contains(&0)
-    });
+    let ring = Plan::of(10).successors(2).start();
+    // Some node is more than one hop away from some key, and not among its replicas.
+    let is_far = |origin: usize, name: &str| {
+        let key = Key::hash(name.as_bytes());
+        ring.lookup(origin, key).path.expect("a lookup tells its path").len() > 2
+            && !ring.replicas(key, 3).contains(&origin)
+    };
+    let names: Vec<String> = (0..200).map(|number| format!("name-{number}")).collect();
+    let far = (0..10).find_map(|origin| Some((origin, names.iter().find(|name| is_far(origin, name))?)));
+    let (origin, name) = far.expect("ten nodes do not all know each other");
     let key = Key::hash(name.as_bytes());
-    let path: Vec<usize> = ring.lookup(0, key).path.expect("a path").iter().map(|hop| ring.number(hop.node)).collect();
+    let path = ring.lookup(origin, key).path.expect("a path");
+    let path: Vec<usize> = path.iter().map(|hop| ring.number(hop.node)).collect();
     let replicas = ring.replicas(key, 3);
-    let app = ring[0].install(&DHT.package(&provider()));
+    let app = ring[origin].install(&DHT.package(&provider()));
 
-    ring[0].dht().put(name.as_bytes(), &mut &b"value"[..]).expect("it is stored");
+    ring[origin].dht().put(name.as_bytes(), &mut &b"value"[..]).expect("it is stored");
 
     ring.until("all replicas run it", PATIENCE, || {
         replicas.iter().all(|node| ring[*node].status().peerlets.iter().any(|peerlet| peerlet.state == "running"))
     });
     for number in 0..10 {
-        ring[0].dht().put(name.as_bytes(), &mut format!("{number}").as_bytes()).expect("it is stored");
+        ring[origin].dht().put(name.as_bytes(), &mut format!("{number}").as_bytes()).expect("it is stored");
     }
     for (number, node) in ring.nodes().iter().enumerate() {
         let status = node.status();
-        let runs = number == 0 || replicas.contains(&number);
+        let runs = number == origin || replicas.contains(&number);
         let told = format!("node {number}, path {path:?}, replicas {replicas:?}: {status:?}");
         assert_eq!(status.installs.len(), usize::from(runs), "{told}");
         node.until_metric("prost_peerlet_installs_total", &[], if runs { 1.0 } else { 0.0 });
@@ -52,13 +57,13 @@ fn exactly_the_nodes_that_run_an_application_fetch_it_each_once() {
         assert_eq!(status.peerlets.is_empty(), !runs, "{told}");
         for install in &status.installs {
             assert_eq!(install.app, app);
-            assert_eq!(install.from == "local", number == 0, "{told}");
-            assert_eq!(install.peer.is_none(), number == 0, "{told}");
+            assert_eq!(install.from == "local", number == origin, "{told}");
+            assert_eq!(install.peer.is_none(), number == origin, "{told}");
             assert!(install.bytes as usize > DHT.component.len(), "{told}");
         }
     }
     // The message did pass other nodes, which only forwarded it.
-    let transit: Vec<usize> = path.into_iter().filter(|node| *node != 0 && !replicas.contains(node)).collect();
+    let transit: Vec<usize> = path.into_iter().filter(|node| *node != origin && !replicas.contains(node)).collect();
     assert!(!transit.is_empty());
     for node in transit {
         ring[node].until_metric("prost_route_messages_total", &[("event", "forwarded")], 1.0);

@@ -211,8 +211,8 @@ impl Ring {
     /// Where none of many does.
     #[track_caller]
     pub fn name_where(&self, mut fits: impl FnMut(&Ring, Key) -> bool) -> String {
-        let mut names = (0..1000).map(|number| format!("name-{number}"));
-        names.find(|name| fits(self, Key::hash(name.as_bytes()))).expect("there are a thousand names")
+        let mut names = (0..200_000).map(|number| format!("name-{number}"));
+        names.find(|name| fits(self, Key::hash(name.as_bytes()))).expect("no arc of the ring is that short")
     }
 
     /// What a node finds out about a key.

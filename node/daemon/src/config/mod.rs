@@ -112,7 +112,12 @@ impl Config {
     /// The settings of the routing layer.
     pub fn kbr(&self) -> prost_kbr::Config {
         let default = prost_kbr::Config::default();
-        prost_kbr::Config { successors: self.successors, fall_over: default.fall_over.min(self.successors), ..default }
+        prost_kbr::Config {
+            successors: self.successors,
+            predecessors: self.successors,
+            fall_over: default.fall_over.min(self.successors),
+            ..default
+        }
     }
 }
 
