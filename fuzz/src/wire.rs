@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use prost_kbr::wire::{encode, frame_length};
 use prost_kbr::{
-    AppId, Dispatch, Envelope, Failure, Header, Hop, Id, Message, Outcome, Peer, Purpose, Refusal, Routed,
+    AppId, Dispatch, Envelope, Failure, Header, Hop, Id, Message, Outcome, Part, Peer, Purpose, Refusal, Routed,
 };
 
 /// A frame of each kind, without its length.
@@ -21,6 +21,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         hops: 3,
         remaining_ms: 30_000,
         refused: refused.clone(),
+        via: vec![Id::hash(b"hop")],
         path: Some(hops.clone()),
     };
     let lookup = Envelope { key: None, purpose: Purpose::Lookup, path: None, refused: vec![], ..envelope.clone() };
@@ -28,23 +29,44 @@ pub fn frames() -> Vec<Vec<u8>> {
     [
         Message::Ping { nonce: 1 },
         Message::Pong { nonce: u64::MAX },
-        Message::GetNeighbours { request: 2 },
+        Message::GetNeighbours { request: 2, part: Part::Successors, known: 9 },
+        Message::Unchanged { request: 2 },
         Message::Neighbours { request: 2, joined: true, predecessors: peers.clone(), successors: peers.clone() },
         Message::FindPredecessor { request: 3, key: Id::hash(b"key") },
         Message::Predecessor { request: 3, peer: peer(9) },
         Message::Notify,
-        Message::Leave { predecessors: peers.clone(), successors: peers },
+        Message::Arrived,
+        Message::Candidate { peer: peer(4), hops: 2 },
+        Message::GetNext { request: 5, key: Id::hash(b"key") },
+        Message::Next { request: 5, mine: false, next: peers.clone() },
+        Message::Link,
+        Message::Linked { accepted: true },
+        Message::Unlink,
+        Message::GetLinks { request: 6 },
+        Message::Links { request: 6, links: peers.clone() },
+        Message::Leave { predecessors: peers.clone(), successors: peers.clone() },
         Message::Route { seq: 4, routed: Routed { envelope, header, payload: payload.clone() } },
         Message::Route { seq: 5, routed: Routed { envelope: lookup, header: Bytes::new(), payload: Bytes::new() } },
         Message::Acknowledge { runs: vec![(4, 2), (9, 1)] },
-        Message::Outcome(Outcome { id: 7, result: Ok(peer(2)), hops: 3, path: Some(hops) }),
-        Message::Outcome(Outcome { id: 8, result: Err(Failure::NoWillingNode(refused)), hops: 4, path: None }),
-        Message::Outcome(Outcome { id: 9, result: Err(Failure::HandlerFailed("why".into())), hops: 0, path: None }),
+        ended(Outcome {
+            id: 7,
+            purpose: Purpose::Replicas(3),
+            result: Ok(peer(2)),
+            replicas: peers,
+            hops: 3,
+            path: Some(hops),
+        }),
+        ended(Outcome::failed(8, Purpose::Lookup, Failure::NoWillingNode(refused))),
+        ended(Outcome::failed(9, Purpose::App(Dispatch::PerHop), Failure::HandlerFailed("why".into()))),
         Message::Upper(payload),
     ]
     .iter()
     .map(|message| encoded(message).to_vec())
     .collect()
+}
+
+fn ended(outcome: Outcome) -> Message {
+    Message::Outcome { via: vec![Id::hash(b"hop")], origin: peer(1), outcome }
 }
 
 /// The message as a frame without its length, which must be right.

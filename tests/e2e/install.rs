@@ -22,7 +22,7 @@ fn installs(node: &Node) -> f64 {
 
 #[test]
 fn exactly_the_nodes_that_run_an_application_fetch_it_each_once() {
-    let ring = Plan::of(10).successors(2).start();
+    let ring = Plan::of(10).successors(2).without_fingers().start();
     // Some node is more than one hop away from some key, and not among its replicas.
     let is_far = |origin: usize, name: &str| {
         let key = Key::hash(name.as_bytes());

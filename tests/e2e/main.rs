@@ -7,6 +7,7 @@ mod data;
 mod demo;
 mod hostile;
 mod install;
+mod partition;
 mod ring;
 
 #[allow(dead_code, unreachable_pub, reason = "the sandbox's own tests use the rest of it")]

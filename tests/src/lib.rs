@@ -5,7 +5,10 @@
 
 mod binary;
 mod http;
+mod isolation;
+mod lan;
 mod metrics;
+mod network;
 mod node;
 mod package;
 mod ring;
@@ -13,6 +16,9 @@ mod slots;
 
 pub use binary::{Output, prost, run};
 pub use http::{Answer, http};
+pub use isolation::in_own_network;
+pub use lan::Lan;
+pub use network::{Host, Network};
 pub use node::{Node, Starting};
 pub use package::{allow, allow_within, deny, package, provider, small_budgets};
 pub use ring::{Plan, Ring};

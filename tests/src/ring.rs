@@ -29,6 +29,7 @@ const NAME: &str = "test";
 pub struct Plan {
     nodes: usize,
     successors: usize,
+    connections: usize,
     closed: bool,
     policy: String,
 }
@@ -37,13 +38,19 @@ impl Plan {
     /// A closed ring of so many nodes, all of which let the dht of [`provider`] run, with successor lists of four.
     pub fn of(nodes: usize) -> Plan {
         let capabilities: Vec<Capability> = DHT.capabilities.iter().map(|(capability, _)| *capability).collect();
-        Plan { nodes, successors: 4, closed: true, policy: allow(&provider(), &capabilities) }
+        Plan { nodes, successors: 4, connections: 40, closed: true, policy: allow(&provider(), &capabilities) }
     }
 
     /// With successor lists of this length.
     #[must_use]
     pub fn successors(self, successors: usize) -> Plan {
         Plan { successors, ..self }
+    }
+
+    /// Without fingers, so that messages take several hops.
+    #[must_use]
+    pub fn without_fingers(self) -> Plan {
+        Plan { connections: 8, ..self }
     }
 
     /// With this policy on every node.
@@ -161,6 +168,7 @@ impl Ring {
     fn args(&self, dir: &Path) -> Vec<OsString> {
         let successors = self.plan.successors.to_string();
         let mut args: Vec<OsString> = ["--ring", NAME, "--successors", &successors].map(OsString::from).into();
+        args.extend(["--connections".into(), self.plan.connections.to_string().into()]);
         args.extend(["--policy".into(), dir.join(POLICY).into()]);
         let member = self.nodes.iter().find(|node| node.dir != dir && node.admin.healthy().is_ok());
         if let Some(member) = member {
@@ -292,7 +300,7 @@ impl IndexMut<usize> for Ring {
 }
 
 /// Whether successors and predecessor are the true ones. `ids` are those of all members, sorted.
-fn knows_its_neighbours(status: &Status, ids: &[NodeId], successors: usize) -> bool {
+pub(crate) fn knows_its_neighbours(status: &Status, ids: &[NodeId], successors: usize) -> bool {
     let Ok(at) = ids.binary_search(&status.id) else { return false };
     let (before, after) = (&ids[..at], &ids[at + 1..]);
     let next = after.iter().chain(before).take(successors);

@@ -15,7 +15,7 @@ pub(crate) const BATCH: u32 = MAX_LIST as u32;
 /// Runs of sequence numbers: the first, and how many.
 pub(crate) type Runs = Vec<(u64, u32)>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Batch {
     runs: Runs,
     count: u32,
@@ -23,7 +23,7 @@ struct Batch {
 }
 
 /// A batch for each peer that has sent something in the last [`DELAY`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Acks {
     batches: BTreeMap<NodeId, Batch>,
     /// In order of time, as each batch has the same delay. Batches that were full left theirs behind.

@@ -23,7 +23,7 @@ struct Estimate {
     deviation: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     addr: SocketAddr,
     /// Whether the address is one that a live connection of this peer has proven.
@@ -37,11 +37,12 @@ struct Entry {
 }
 
 /// A bounded address book. Entries of connected and of pinned nodes stay; of the others, the least recently used goes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Book {
     entries: BTreeMap<NodeId, Entry>,
     by_use: BTreeSet<(Time, NodeId)>,
     pinned: BTreeSet<NodeId>,
+    connections: u64,
     timeout_min: Duration,
     timeout_max: Duration,
 }
@@ -52,6 +53,7 @@ impl Book {
             entries: BTreeMap::new(),
             by_use: BTreeSet::new(),
             pinned: BTreeSet::new(),
+            connections: 0,
             timeout_min: config.timeout_min,
             timeout_max: config.timeout_max,
         }
@@ -75,6 +77,7 @@ impl Book {
         if let Some(entry) = self.entries.get_mut(&peer.id) {
             entry.addr = peer.addr;
             entry.proven = true;
+            self.connections += u64::from(!entry.connected);
             entry.connected = true;
             entry.heard = now;
         }
@@ -82,8 +85,14 @@ impl Book {
 
     pub(crate) fn disconnect(&mut self, id: NodeId) {
         if let Some(entry) = self.entries.get_mut(&id) {
+            self.connections += u64::from(entry.connected);
             entry.connected = false;
         }
+    }
+
+    /// How often a connection has come or gone.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// The peer may come back elsewhere: its address is hearsay from now on.

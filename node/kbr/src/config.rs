@@ -15,9 +15,16 @@ pub struct Config {
     pub stabilize_min: Duration,
     /// Longest period between two rounds of stabilisation, in a ring that does not change.
     pub stabilize_max: Duration,
-    /// Period of finger repair: one finger a round.
-    pub fingers: Duration,
-    /// Period of the liveness check of connected neighbours; also what keeps their connections open.
+    /// Most connections that routing keeps: to the nearest neighbours on both sides, fingers, and nodes whose finger this
+    /// node is, 8 to 256. In a ring too small for fingers every node is connected to every other, and up to twice
+    /// `successors` are kept.
+    pub connections: usize,
+    /// Shortest period of finger repair, one finger a round, while fingers are missing.
+    pub fingers_min: Duration,
+    /// Longest period of finger repair, when nothing better has been found for long.
+    pub fingers_max: Duration,
+    /// How long a connected peer may be silent before it is pinged; also what keeps connections open, so shorter than the
+    /// transport's idle timeout.
     pub keep_alive: Duration,
     /// Lower bound of a peer's retransmission timeout.
     pub timeout_min: Duration,
@@ -33,16 +40,29 @@ pub struct Config {
     pub max_unacknowledged: usize,
 }
 
+/// Neighbours on each side that a node keeps a connection to, in a ring large enough for fingers. They are the ones that
+/// a node's place depends on; the rest of the lists comes from them.
+pub(crate) const NEAR: usize = 4;
+
+impl Config {
+    /// How many fingers, and as many nodes that point back, the cap on connections leaves room for.
+    pub(crate) fn fingers(&self) -> usize {
+        self.connections.saturating_sub(2 * NEAR) / 2
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
             successors: 16,
             predecessors: 16,
             fall_over: 4,
-            stabilize_min: Duration::from_millis(200),
-            stabilize_max: Duration::from_secs(5),
-            fingers: Duration::from_millis(500),
-            keep_alive: Duration::from_secs(5),
+            stabilize_min: Duration::from_millis(700),
+            stabilize_max: Duration::from_secs(8),
+            connections: 40,
+            fingers_min: Duration::from_millis(500),
+            fingers_max: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(18),
             timeout_min: Duration::from_millis(250),
             timeout_max: Duration::from_secs(2),
             deadline: Duration::from_secs(15),

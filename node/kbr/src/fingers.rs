@@ -1,28 +1,144 @@
 //! The finger table: long ways round the ring. Never used to decide who is responsible.
+//!
+//! The ring beyond the nearest successors is divided into slots, each the same factor wider than the one before it; in
+//! the classic table (Stoica et al., SIGCOMM 2001) that factor is two. A slot's finger may be any node in it, so the
+//! nearest by round-trip time among the first [`SAMPLES`] after its start is chosen (proximity neighbour selection:
+//! Gummadi et al., SIGCOMM 2003; Dabek et al., NSDI 2004, section 4.3).
+
+use std::collections::BTreeMap;
 
 use crate::id::{Id, NodeId};
 use crate::message::Peer;
 
-/// Most fingers. In a ring of N nodes about log2 (N / r) differ.
-pub(crate) const MAX_FINGERS: usize = 32;
+/// Nodes of a slot that are measured. DHash++ found little gain beyond (NSDI 2004, figure 9).
+pub(crate) const SAMPLES: usize = 16;
+/// Most slots, whatever the cap on connections.
+pub(crate) const MAX_SLOTS: usize = 64;
 
-/// Finger i is the node responsible for the point 2^i after this node. Runs of equal fingers are kept once, under the
-/// lowest i that was asked for.
-#[derive(Debug)]
+/// How often a slot without a finger is tried in quick succession: nodes that point to few have no room for more.
+const ATTEMPTS: u32 = 4;
+
+/// Parts that an octave is divided into where slots begin and end.
+const FINE: u32 = 16;
+/// 2^(k / [`FINE`]) for each k, as a fraction of 2^63.
+const POWERS: [u64; FINE as usize] = [
+    0x8000_0000_0000_0000,
+    0x85AA_C367_CC48_7B15,
+    0x8B95_C1E3_EA8B_D6E7,
+    0x91C3_D373_AB11_C336,
+    0x9837_F051_8DB8_A96F,
+    0x9EF5_3260_91A1_11AE,
+    0xA5FE_D6A9_B151_38EA,
+    0xAD58_3EEA_42A1_4AC6,
+    0xB504_F333_F9DE_6484,
+    0xBD08_A39F_580C_36BF,
+    0xC567_2A11_5506_DADD,
+    0xCE24_8C15_1F84_80E4,
+    0xD744_FCCA_D69D_6AF4,
+    0xE0CC_DEEC_2A94_E111,
+    0xEAC0_C6E7_DD24_392F,
+    0xF525_7D15_2486_CC2C,
+];
+
+/// The place of a slot, the nearest first.
+pub(crate) type Slot = usize;
+
+/// How the ring is divided: from 2^`low` after this node to all the way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    low: u32,
+    slots: usize,
+}
+
+impl Layout {
+    /// Where a slot begins, in parts of an octave.
+    fn begin(self, slot: Slot) -> u32 {
+        let span = (Id::BITS - self.low) * FINE;
+        self.low * FINE + span * slot as u32 / self.slots as u32
+    }
+
+    /// The slot that a node at this distance is in.
+    fn slot(self, way: Id) -> Option<Slot> {
+        let place = fine_log2(way)?;
+        let last = (0..self.slots).rev().find(|slot| self.begin(*slot) <= place)?;
+        Some(last)
+    }
+}
+
+/// The binary logarithm of a distance, in parts of an octave.
+fn fine_log2(way: Id) -> Option<u32> {
+    let exponent = way.log2()?;
+    // The 64 bits below and with the highest.
+    let shift = Id::BITS - 1 - exponent;
+    let mantissa = shifted(way, shift).high();
+    let part = POWERS.partition_point(|power| *power <= mantissa) as u32 - 1;
+    Some(exponent * FINE + part)
+}
+
+/// 2^(`place` / [`FINE`]) as a distance.
+fn fine_power(place: u32) -> Id {
+    let (exponent, part) = (place / FINE, place % FINE);
+    let high = Id::from_high(POWERS[part as usize]);
+    // The mantissa stands at the very top: 159 is its exponent there.
+    unshifted(high, Id::BITS - 1 - exponent)
+}
+
+/// Shifted to the left.
+fn shifted(id: Id, by: u32) -> Id {
+    let bytes = id.as_bytes();
+    let (whole, bits) = ((by / 8) as usize, by % 8);
+    let byte = |at: usize| u16::from(bytes.get(at).copied().unwrap_or(0));
+    let mut out = [0; Id::LEN];
+    for (at, slot) in out.iter_mut().enumerate() {
+        *slot = (((byte(at + whole) << 8 | byte(at + whole + 1)) << bits) >> 8) as u8;
+    }
+    Id::from_bytes(out)
+}
+
+/// Shifted to the right.
+fn unshifted(id: Id, by: u32) -> Id {
+    let bytes = id.as_bytes();
+    let (whole, bits) = ((by / 8) as usize, by % 8);
+    let byte = |at: Option<usize>| at.map_or(0, |at| u16::from(bytes[at]));
+    let mut out = [0; Id::LEN];
+    for (at, slot) in out.iter_mut().enumerate() {
+        let (here, before) = (at.checked_sub(whole), at.checked_sub(whole + 1));
+        *slot = ((byte(before) << 8 | byte(here)) >> bits) as u8;
+    }
+    Id::from_bytes(out)
+}
+
+/// The fingers of a node, one a slot, and who may become one.
+#[derive(Debug, Clone)]
 pub(crate) struct Fingers {
     me: NodeId,
-    /// In rising order of exponent, and so clockwise.
-    entries: Vec<(u32, Peer)>,
-    /// The exponent to repair next.
-    next: u32,
-    /// Found, and not yet answered to a ping.
-    candidates: Vec<(u32, Peer)>,
+    layout: Option<Layout>,
+    most: usize,
+    fingers: BTreeMap<Slot, Peer>,
+    /// Nodes that have been asked to be this node's finger.
+    asked: BTreeMap<Slot, Peer>,
+    /// Nodes of a slot that have not been tried.
+    candidates: BTreeMap<Slot, Vec<Peer>>,
+    /// How many have been tried in the slot since it was divided off.
+    tried: BTreeMap<Slot, u32>,
+    next: Slot,
     changes: u64,
 }
 
 impl Fingers {
-    pub(crate) fn new(me: NodeId) -> Fingers {
-        Fingers { me, entries: Vec::new(), next: 0, candidates: Vec::new(), changes: 0 }
+    /// At most `most` fingers.
+    pub(crate) fn new(me: NodeId, most: usize) -> Fingers {
+        Fingers {
+            me,
+            layout: None,
+            most: most.min(MAX_SLOTS),
+            fingers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            next: 0,
+            changes: 0,
+        }
     }
 
     /// How often the fingers have changed.
@@ -32,82 +148,139 @@ impl Fingers {
 
     /// Clockwise from this node.
     pub(crate) fn peers(&self) -> impl Iterator<Item = Peer> {
-        self.entries.iter().map(|(_, peer)| *peer)
+        self.fingers.values().copied()
     }
 
     pub(crate) fn contains(&self, id: NodeId) -> bool {
-        self.entries.iter().any(|(_, peer)| peer.id == id)
+        self.fingers.values().any(|peer| peer.id == id)
     }
 
-    /// The exponent whose turn it is, given the last successor; none where the list goes too far round for any.
-    /// Fingers that the successor list covers are given up.
-    pub(crate) fn turn(&mut self, last_successor: NodeId) -> Option<u32> {
-        let lowest = self.me.distance_to(last_successor).log2()? + 1;
-        let me = self.me;
-        self.keep(|_, peer| me.distance_to(peer.id).log2().is_some_and(|reach| reach >= lowest));
-        for (exponent, _) in &mut self.entries {
-            *exponent = lowest.max(*exponent);
-        }
-        if lowest >= Id::BITS {
-            return None;
-        }
-        if self.next < lowest || self.next >= Id::BITS {
-            self.next = lowest;
-        }
-        Some(self.next)
-    }
-
-    /// The node responsible for the start of finger `exponent` is known: moves on to the next that differs. Gives
-    /// the node to ping where it is not this finger yet.
-    pub(crate) fn found(&mut self, exponent: u32, owner: Peer) -> Option<Peer> {
-        let way = self.me.distance_to(owner.id);
-        let Some(reach) = way.log2().filter(|reach| *reach >= exponent) else {
-            // Responsibility wraps to this node or before the start: there is nothing beyond.
-            self.keep(|other, _| other < exponent);
-            self.next = 0;
-            return None;
+    /// Divides the ring anew beyond the neighbour `nearest`, where that has moved by more than an octave; with none
+    /// there is nothing to divide. Gives the fingers that have lost their place.
+    pub(crate) fn divide(&mut self, nearest: Option<NodeId>) -> Vec<Peer> {
+        let low = nearest.and_then(|node| self.me.distance_to(node).log2()).filter(|low| low + 1 < Id::BITS);
+        let Some(low) = low.filter(|_| self.most > 0) else {
+            self.layout = None;
+            return self.clear();
         };
-        self.next = reach + 1;
-        self.keep(|other, _| other <= exponent || other > reach);
-        if self.entries.contains(&(exponent, owner)) {
+        if self.layout.is_some_and(|layout| layout.low.abs_diff(low) <= 1) {
+            return Vec::new();
+        }
+        let layout = Layout { low, slots: self.most.min((Id::BITS - low) as usize * 4) };
+        self.layout = Some(layout);
+        self.candidates.clear();
+        self.asked.clear();
+        self.tried.clear();
+        self.next = 0;
+        self.changes += 1;
+        let mut lost = Vec::new();
+        for peer in std::mem::take(&mut self.fingers).into_values() {
+            match layout.slot(self.me.distance_to(peer.id)) {
+                Some(slot) if !self.fingers.contains_key(&slot) => {
+                    self.fingers.insert(slot, peer);
+                }
+                _ => lost.push(peer),
+            }
+        }
+        lost
+    }
+
+    /// The slot whose turn it is: one without a finger before the others. Says whether it has none.
+    pub(crate) fn turn(&mut self) -> Option<(Slot, bool)> {
+        let slots = self.layout?.slots;
+        let from = self.next;
+        let turns = (0..slots).map(|step| (from + step) % slots);
+        let empty = turns.clone().find(|slot| !self.is_settled_at(*slot));
+        let slot = empty.unwrap_or(from % slots);
+        if empty.is_none() {
+            self.next = (from + 1) % slots;
+        }
+        Some((slot, !self.fingers.contains_key(&slot)))
+    }
+
+    /// Whether each slot has a finger or has been tried often enough.
+    pub(crate) fn is_settled(&self) -> bool {
+        let slots = self.layout.map_or(0, |layout| layout.slots);
+        (0..slots).all(|slot| self.is_settled_at(slot))
+    }
+
+    fn is_settled_at(&self, slot: Slot) -> bool {
+        self.fingers.contains_key(&slot) || self.tried.get(&slot).is_some_and(|tried| *tried >= ATTEMPTS)
+    }
+
+    /// Candidates tried in a slot on average.
+    pub(crate) fn effort(&self) -> u32 {
+        let slots = self.layout.map_or(1, |layout| layout.slots.max(1));
+        self.tried.values().sum::<u32>() / slots as u32
+    }
+
+    /// Where a slot begins.
+    pub(crate) fn start(&self, slot: Slot) -> Option<Id> {
+        let layout = self.layout.filter(|layout| slot < layout.slots)?;
+        Some(self.me.plus(fine_power(layout.begin(slot))))
+    }
+
+    pub(crate) fn finger(&self, slot: Slot) -> Option<Peer> {
+        self.fingers.get(&slot).copied()
+    }
+
+    /// The slot that a node would be in.
+    pub(crate) fn slot_of(&self, id: NodeId) -> Option<Slot> {
+        self.layout?.slot(self.me.distance_to(id))
+    }
+
+    /// Nodes that follow the start of a slot, in order: those within it become its candidates.
+    pub(crate) fn propose(&mut self, slot: Slot, nodes: impl Iterator<Item = Peer>) {
+        let taken = self.finger(slot);
+        let within = |peer: &Peer| self.slot_of(peer.id) == Some(slot) && taken.is_none_or(|taken| taken.id != peer.id);
+        let nodes: Vec<Peer> = nodes.take(SAMPLES).filter(within).collect();
+        self.candidates.insert(slot, nodes);
+    }
+
+    /// Another node that could be the finger of its slot.
+    pub(crate) fn propose_one(&mut self, peer: Peer) {
+        let Some(slot) = self.slot_of(peer.id) else { return };
+        let nodes = self.candidates.entry(slot).or_default();
+        if nodes.len() < SAMPLES
+            && nodes.iter().all(|node| node.id != peer.id)
+            && !self.fingers.values().any(|f| *f == peer)
+        {
+            nodes.push(peer);
+        }
+    }
+
+    /// Takes the next candidate of a slot.
+    pub(crate) fn take_candidate(&mut self, slot: Slot, better: impl Fn(&Peer) -> u64) -> Option<Peer> {
+        let nodes = self.candidates.get_mut(&slot)?;
+        let at = (0..nodes.len()).min_by_key(|at| (better(&nodes[*at]), *at))?;
+        Some(nodes.remove(at))
+    }
+
+    /// A candidate of the slot has been tried, or there was none to try.
+    pub(crate) fn note_tried(&mut self, slot: Slot) {
+        let count = self.tried.entry(slot).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// The node is being asked to be the finger of the slot.
+    pub(crate) fn ask(&mut self, slot: Slot, peer: Peer) {
+        self.asked.insert(slot, peer);
+    }
+
+    /// A node has answered that question. Gives what it replaces where it has become a finger.
+    pub(crate) fn answered(&mut self, peer: Peer, accepted: bool) -> Option<Option<Peer>> {
+        let slot = self.asked.iter().find(|(_, asked)| asked.id == peer.id).map(|(slot, _)| *slot)?;
+        self.asked.remove(&slot);
+        if !accepted {
             return None;
         }
-        self.candidates.retain(|(other, _)| *other != exponent);
-        if self.candidates.len() < MAX_FINGERS {
-            self.candidates.push((exponent, owner));
-        }
-        Some(owner)
-    }
-
-    /// A neighbour is responsible for the start of finger `exponent`: no finger is needed as far as it reaches.
-    pub(crate) fn covered(&mut self, exponent: u32, neighbour: Peer) {
-        let reach = self.me.distance_to(neighbour.id).log2().map_or(exponent, |reach| reach.max(exponent));
-        self.keep(|other, _| other < exponent || other > reach);
-        self.next = reach + 1;
-    }
-
-    /// A lookup failed: its finger keeps what it has, and the next has its turn.
-    pub(crate) fn missed(&mut self, exponent: u32) {
-        self.next = exponent + 1;
-    }
-
-    /// A node has answered a ping: adopts it where it was a candidate. Says whether it was.
-    pub(crate) fn adopt(&mut self, id: NodeId) -> bool {
-        let Some(at) = self.candidates.iter().position(|(_, peer)| peer.id == id) else { return false };
-        let (exponent, peer) = self.candidates.remove(at);
-        self.keep(|other, old| other != exponent && old.id != id);
-        if self.entries.len() == MAX_FINGERS {
-            return false;
-        }
-        let place = self.entries.partition_point(|(other, _)| *other < exponent);
-        self.entries.insert(place, (exponent, peer));
         self.changes += 1;
-        true
+        Some(self.fingers.insert(slot, peer))
     }
 
     /// A node has been met at this address: its fingers point there.
     pub(crate) fn relocate(&mut self, peer: Peer) {
-        for (_, listed) in self.entries.iter_mut().chain(&mut self.candidates) {
+        for listed in self.fingers.values_mut() {
             if listed.id == peer.id && listed.addr != peer.addr {
                 listed.addr = peer.addr;
                 self.changes += 1;
@@ -115,22 +288,28 @@ impl Fingers {
         }
     }
 
-    pub(crate) fn remove(&mut self, id: NodeId) {
-        self.candidates.retain(|(_, peer)| peer.id != id);
-        self.keep(|_, peer| peer.id != id);
+    /// Says whether the node was a finger.
+    pub(crate) fn remove(&mut self, id: NodeId) -> bool {
+        self.asked.retain(|_, peer| peer.id != id);
+        for nodes in self.candidates.values_mut() {
+            nodes.retain(|peer| peer.id != id);
+        }
+        let lost: Vec<Slot> = self.fingers.iter().filter(|(_, peer)| peer.id == id).map(|(slot, _)| *slot).collect();
+        for slot in &lost {
+            self.fingers.remove(slot);
+            self.tried.remove(slot);
+        }
+        self.changes += u64::from(!lost.is_empty());
+        !lost.is_empty()
     }
 
     /// Gives up all.
-    pub(crate) fn clear(&mut self) {
-        self.keep(|_, _| false);
+    fn clear(&mut self) -> Vec<Peer> {
+        self.changes += u64::from(!self.fingers.is_empty());
+        self.asked.clear();
         self.candidates.clear();
-        self.next = 0;
-    }
-
-    fn keep(&mut self, which: impl Fn(u32, Peer) -> bool) {
-        let before = self.entries.len();
-        self.entries.retain(|(exponent, peer)| which(*exponent, *peer));
-        self.changes += u64::from(self.entries.len() != before);
+        self.tried.clear();
+        std::mem::take(&mut self.fingers).into_values().collect()
     }
 }
 
@@ -138,51 +317,70 @@ impl Fingers {
 mod tests {
     use super::*;
 
-    /// The node 2^`exponent` after the start.
-    fn peer(exponent: u32) -> Peer {
-        Peer { id: Id::ZERO.plus_power(exponent), addr: ([10, 0, 0, exponent as u8], 1).into() }
+    fn peer(place: u32) -> Peer {
+        Peer { id: Id::ZERO.plus(fine_power(place)), addr: ([10, 0, 0, 1], place as u16).into() }
     }
 
     #[test]
-    fn fingers_are_repaired_one_after_the_other_beyond_the_successors() {
-        let mut fingers = Fingers::new(Id::ZERO);
-        assert_eq!(fingers.turn(peer(100).id), Some(101));
-        // One node is responsible for the starts of 101 to 120: no other is asked for.
-        assert_eq!(fingers.found(101, peer(120)), Some(peer(120)));
-        assert_eq!(fingers.peers().count(), 0, "not before it has answered");
-        assert!(fingers.adopt(peer(120).id));
-        assert_eq!(fingers.turn(peer(100).id), Some(121));
-        assert_eq!(fingers.found(121, peer(159)), Some(peer(159)));
-        assert!(fingers.adopt(peer(159).id));
-        assert_eq!(fingers.turn(peer(100).id), Some(101), "round again");
-        assert_eq!(fingers.found(101, peer(120)), None, "as it is");
-        assert_eq!(fingers.peers().collect::<Vec<_>>(), [peer(120), peer(159)]);
-        // The successor list has grown beyond the first.
-        assert_eq!(fingers.turn(peer(130).id), Some(131));
-        assert_eq!(fingers.peers().collect::<Vec<_>>(), [peer(159)]);
+    fn the_parts_of_an_octave_are_found_again() {
+        for place in [0, 16, 37, 800, 801, 815, 160 * FINE - 1] {
+            if place >= 63 * FINE {
+                assert_eq!(fine_log2(fine_power(place)), Some(place));
+            }
+        }
+        for exponent in 0..Id::BITS {
+            assert_eq!(fine_power(exponent * FINE), Id::ZERO.plus_power(exponent));
+            assert_eq!(fine_log2(Id::ZERO.plus_power(exponent)), Some(exponent * FINE));
+        }
+        assert_eq!(fine_log2(Id::ZERO), None);
     }
 
     #[test]
-    fn a_nearer_finger_replaces_and_a_dead_one_goes() {
-        let mut fingers = Fingers::new(Id::ZERO);
-        fingers.turn(peer(100).id);
-        fingers.found(101, peer(120));
-        fingers.adopt(peer(120).id);
-        fingers.found(101, peer(110));
-        assert!(fingers.adopt(peer(110).id));
-        assert_eq!(fingers.peers().collect::<Vec<_>>(), [peer(110)]);
-        let changes = fingers.changes();
-        fingers.remove(peer(110).id);
-        assert!(fingers.changes() > changes && !fingers.contains(peer(110).id));
-        assert!(!fingers.adopt(peer(110).id), "a ping of someone who is no candidate");
+    fn slots_cover_the_ring_beyond_the_neighbours() {
+        let mut fingers = Fingers::new(Id::ZERO, 12);
+        fingers.divide(Some(peer(152 * FINE).id));
+        let starts: Vec<u32> = (0..12).map(|slot| fine_log2(fingers.start(slot).unwrap()).unwrap()).collect();
+        assert_eq!(starts[0], 152 * FINE);
+        assert!(starts.is_sorted_by(|a, b| a < b));
+        for (slot, start) in starts.iter().enumerate() {
+            assert_eq!(fingers.slot_of(peer(*start).id), Some(slot));
+            assert_eq!(fingers.slot_of(peer(start - 1).id), slot.checked_sub(1));
+        }
     }
 
     #[test]
-    fn a_lookup_that_comes_back_to_the_start_ends_the_round() {
-        let mut fingers = Fingers::new(Id::ZERO);
-        fingers.turn(peer(100).id);
-        let me = Peer { id: Id::ZERO, addr: ([10, 0, 0, 1], 1).into() };
-        assert_eq!(fingers.found(130, me), None);
-        assert_eq!(fingers.turn(peer(100).id), Some(101));
+    fn a_node_becomes_a_finger_when_it_has_agreed() {
+        let mut fingers = Fingers::new(Id::ZERO, 8);
+        fingers.divide(Some(peer(152 * FINE).id));
+        assert_eq!(fingers.turn(), Some((0, true)));
+        let nodes = [peer(152 * FINE + 1), peer(152 * FINE + 3), peer(159 * FINE)];
+        fingers.propose(0, nodes.into_iter());
+        let chosen = fingers.take_candidate(0, |peer| u64::from(peer.addr.port() != nodes[1].addr.port())).unwrap();
+        assert_eq!(chosen, nodes[1], "the nearest");
+        fingers.ask(0, chosen);
+        assert_eq!(fingers.answered(nodes[0], true), None, "it was not asked");
+        assert_eq!(fingers.answered(chosen, true), Some(None));
+        assert!(fingers.contains(chosen.id));
+        assert_eq!(fingers.turn(), Some((1, true)), "the next that is empty");
+        assert_eq!(fingers.take_candidate(0, |_| 0), Some(nodes[0]));
+        assert_eq!(fingers.take_candidate(0, |_| 0), None, "the third is not in the slot");
+        fingers.ask(0, nodes[0]);
+        assert_eq!(fingers.answered(nodes[0], true), Some(Some(chosen)));
+        assert!(fingers.remove(nodes[0].id) && !fingers.remove(nodes[0].id));
+    }
+
+    #[test]
+    fn fingers_keep_their_places_unless_the_neighbours_move_far() {
+        let mut fingers = Fingers::new(Id::ZERO, 8);
+        fingers.divide(Some(peer(152 * FINE).id));
+        for (slot, place) in [(0, 152 * FINE), (7, 159 * FINE)] {
+            fingers.ask(slot, peer(place));
+            fingers.answered(peer(place), true);
+        }
+        assert_eq!(fingers.divide(Some(peer(153 * FINE).id)), []);
+        assert_eq!(fingers.divide(Some(peer(155 * FINE).id)), [peer(152 * FINE)], "it is a neighbour's place now");
+        assert_eq!(fingers.peers().collect::<Vec<_>>(), [peer(159 * FINE)]);
+        assert_eq!(fingers.divide(None), [peer(159 * FINE)]);
+        assert_eq!(fingers.turn(), None);
     }
 }

@@ -56,6 +56,19 @@ pub enum Input {
         id: MessageId,
         /// The key.
         key: Key,
+        /// Zero for the node responsible, which then answers itself. Else any node may answer that knows as many of the
+        /// first nodes responsible, which takes less time and may be a little out of date.
+        replicas: u8,
+    },
+    /// Who is responsible for the key, asked over several paths that share no node, so that no one node can answer for the
+    /// ring? Ends in exactly one [`Output::Ended`]. Slower and dearer than [`Input::Lookup`].
+    LookupRedundant {
+        /// As for [`Input::Lookup`].
+        id: MessageId,
+        /// The key.
+        key: Key,
+        /// How many paths, 1 to 8.
+        paths: u8,
     },
     /// Answers [`Output::Forward`].
     Verdict {

@@ -10,9 +10,11 @@
 //! (IPTPS 2003).
 
 mod acks;
+mod backpointers;
 mod book;
 mod bounded;
 pub mod config;
+mod digest;
 pub mod failure;
 mod fingers;
 pub mod header;
@@ -39,7 +41,7 @@ pub use header::{AppId, AppName, Dispatch, Header};
 pub use id::{Id, Interval, Key, NodeId};
 pub use io::{Change, Handling, Input, Output, RouteRequest, TimerKind, Verdict};
 pub use machine::{Machine, RingState};
-pub use message::{Envelope, Hop, Message, MessageId, Outcome, Peer, Purpose, Routed};
+pub use message::{Envelope, Hop, Message, MessageId, Outcome, Part, Peer, Purpose, Routed};
 pub use stats::Stats;
 pub use time::Time;
 pub use view::{Replicas, RingView};

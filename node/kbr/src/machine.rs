@@ -4,17 +4,21 @@ mod delivery;
 mod hops;
 mod join;
 mod liveness;
+mod merge;
 mod neighbours;
 mod origin;
 mod repair;
 mod report;
 mod routing;
+mod seek;
 mod stabilize;
+mod table;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::acks::Acks;
+use crate::backpointers::Backpointers;
 use crate::book::Book;
 use crate::config::Config;
 use crate::fingers::Fingers;
@@ -34,9 +38,11 @@ use crate::window::Window;
 
 use delivery::Told;
 use join::Join;
+use neighbours::Remembered;
 use report::Reported;
-use routing::Table;
+use seek::Seeks;
 use stabilize::Stabilizer;
+use table::Table;
 
 /// Most nodes that can be watched.
 pub const MAX_WATCHED: usize = 1024;
@@ -63,7 +69,7 @@ enum Membership {
 }
 
 /// One member of the ring, without socket, clock or task. See the crate's documentation for how it is driven.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     me: Peer,
     config: Config,
@@ -75,9 +81,12 @@ pub struct Machine {
 
     ring: Ring,
     fingers: Fingers,
+    backpointers: Backpointers,
     book: Book,
     table: Table,
     questions: Questions,
+    /// The last lists of the first neighbours, so that they need not be sent again.
+    remembered: Remembered,
     probes: Probes,
     join: Join,
     stabilizer: Stabilizer,
@@ -85,8 +94,12 @@ pub struct Machine {
     notifier: Option<Peer>,
     repair_due: Option<Time>,
     keep_alive_due: Option<Time>,
+    /// Lost nodes are to be pinged soon, whoever's turn it is.
+    recall_all: bool,
+    looked_for_others: Option<Time>,
 
     pending: Pending,
+    seeks: Seeks,
     waiting: Waiting,
     in_flight: InFlight,
     held: Held,
@@ -112,17 +125,22 @@ impl Machine {
             stats: Stats::default(),
             membership: Membership::Outside,
             ring: Ring::new(me.id, config.successors, config.predecessors),
-            fingers: Fingers::new(me.id),
+            fingers: Fingers::new(me.id, config.fingers()),
+            backpointers: Backpointers::new(config.fingers()),
             book: Book::new(&config),
             table: Table::default(),
             questions: Questions::default(),
+            remembered: Remembered::default(),
             probes: Probes::default(),
             join: Join::default(),
             stabilizer: Stabilizer::new(config.stabilize_min),
             notifier: None,
             repair_due: None,
             keep_alive_due: None,
+            recall_all: false,
+            looked_for_others: None,
             pending: Pending::new(config.max_pending),
+            seeks: Seeks::default(),
             waiting: Waiting::default(),
             in_flight: InFlight::new(first_seq),
             held: Held::default(),
@@ -148,10 +166,11 @@ impl Machine {
             Input::Connected { peer } => self.handle_connected(peer),
             Input::Disconnected { id } => self.handle_disconnected(id),
             Input::DialFailed { addr } => self.handle_dial_failed(addr),
-            Input::RoundTrip { id, rtt } => self.book.measured(id, rtt),
+            Input::RoundTrip { id, rtt } => self.handle_round_trip(id, rtt),
             Input::Received { from, message } => self.handle_message(from, message),
             Input::Route(request) => self.start_route(request),
-            Input::Lookup { id, key } => self.start_lookup(id, key),
+            Input::Lookup { id, key, replicas } => self.start_lookup(id, key, replicas),
+            Input::LookupRedundant { id, key, paths } => self.start_redundant(id, key, paths),
             Input::Verdict { origin, id, verdict } => self.handle_verdict((origin, id), verdict),
             Input::Handled { origin, id, handling } => self.handle_handled((origin, id), handling),
             Input::AskNeighbours { request, peer } => self.start_walk(request, peer),
@@ -260,17 +279,27 @@ impl Machine {
         match message {
             Message::Ping { nonce } => self.send(from, Message::Pong { nonce }),
             Message::Pong { nonce } => self.on_pong(from, nonce),
-            Message::GetNeighbours { request } => self.on_get_neighbours(from, request),
+            Message::GetNeighbours { request, part, known } => self.on_get_neighbours(from, request, part, known),
+            Message::Unchanged { request } => self.on_unchanged(from, request),
             Message::Neighbours { request, joined, predecessors, successors } => {
                 self.on_neighbours(from, request, joined.then_some((predecessors, successors)));
             }
             Message::FindPredecessor { request, key } => self.on_find_predecessor(from, request, key),
             Message::Predecessor { request, peer } => self.on_predecessor(from, request, peer),
             Message::Notify => self.on_notify(from),
+            Message::Arrived => self.on_arrived(from),
+            Message::Candidate { peer, hops } => self.on_candidate(peer, hops),
+            Message::GetNext { request, key } => self.on_get_next(from, request, key),
+            Message::Next { request, mine, next } => self.on_next(from, request, mine, next),
+            Message::Link => self.on_link(from),
+            Message::Linked { accepted } => self.on_linked(from, accepted),
+            Message::Unlink => self.on_unlink(from),
+            Message::GetLinks { request } => self.on_get_links(from, request),
+            Message::Links { request, links } => self.on_links(from, request, links),
             Message::Leave { predecessors, .. } => self.on_leave(from, predecessors),
             Message::Route { seq, routed } => self.on_route(from, seq, routed),
             Message::Acknowledge { runs } => self.on_acknowledge(from, &runs),
-            Message::Outcome(outcome) => self.on_outcome(from, outcome),
+            Message::Outcome { via, origin, outcome } => self.on_outcome(from, via, origin, outcome),
             Message::Upper(payload) => self.outbox.push_back(Output::Upper { from, payload }),
         }
     }

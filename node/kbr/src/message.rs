@@ -1,22 +1,70 @@
 //! What nodes say to each other.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bounded;
 use crate::failure::{Failure, Refusal};
 use crate::header::Dispatch;
-use crate::id::{Key, NodeId};
+use crate::id::{Id, Key, NodeId};
 
 /// A node and where it listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
     /// Its id, derived from its certificate.
     pub id: NodeId,
     /// Its UDP address. What another node says of a third one's address is only a hint where to dial.
     pub addr: SocketAddr,
+}
+
+/// What a peer is for people.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Peer")]
+struct Spelled {
+    id: NodeId,
+    addr: SocketAddr,
+}
+
+impl Serialize for Peer {
+    /// Fields for people; for machines one string of bytes, as lists of peers are most of what nodes say of the ring: the id,
+    /// the address (4 or 16 bytes), the port.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return Spelled { id: self.id, addr: self.addr }.serialize(serializer);
+        }
+        let mut bytes = Vec::with_capacity(Id::LEN + 18);
+        bytes.extend_from_slice(self.id.as_bytes());
+        match self.addr.ip() {
+            IpAddr::V4(ip) => bytes.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => bytes.extend_from_slice(&ip.octets()),
+        }
+        bytes.extend_from_slice(&self.addr.port().to_be_bytes());
+        serializer.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Peer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Peer, D::Error> {
+        if deserializer.is_human_readable() {
+            let Spelled { id, addr } = Spelled::deserialize(deserializer)?;
+            return Ok(Peer { id, addr });
+        }
+        let bytes: &serde_bytes::Bytes = Deserialize::deserialize(deserializer)?;
+        peer_from(bytes).ok_or_else(|| D::Error::custom("not a peer"))
+    }
+}
+
+fn peer_from(bytes: &[u8]) -> Option<Peer> {
+    let (id, rest) = bytes.split_first_chunk()?;
+    let (ip, port) = rest.split_last_chunk()?;
+    let ip = match ip.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
+    };
+    Some(Peer { id: Id::from_bytes(*id), addr: SocketAddr::new(ip, u16::from_be_bytes(*port)) })
 }
 
 /// The same for every hop and every retry of one route or send. Unique together with the origin.
@@ -27,8 +75,13 @@ pub type MessageId = u64;
 pub enum Purpose {
     /// An application's message, of PROST type 0 or 1.
     App(Dispatch),
-    /// Who is responsible for the key? Answered by the routing layer itself.
+    /// Who is responsible for the key? Answered by that node itself.
     Lookup,
+    /// Who are the first nodes responsible for the key? Answered by any node that knows as many of them as this (early
+    /// termination: Dabek et al., "Designing a DHT for low latency and high throughput", NSDI 2004, section 4.4).
+    Replicas(u8),
+    /// The same for the repair of a finger, for as many as the node asked knows.
+    Finger,
 }
 
 /// What routing needs to know of a message. The part that changes from hop to hop, kept apart from header and payload.
@@ -50,6 +103,9 @@ pub struct Envelope {
     /// receiver as the next replica.
     #[serde(deserialize_with = "bounded::list")]
     pub refused: Vec<(NodeId, Refusal)>,
+    /// The nodes on the way so far, the origin first: the outcome goes back along them, over connections that are there.
+    #[serde(deserialize_with = "bounded::list")]
+    pub via: Vec<NodeId>,
     /// The nodes on the way with the round-trip time to the next, where the origin asked for them.
     #[serde(deserialize_with = "bounded::optional_list")]
     pub path: Option<Vec<Hop>>,
@@ -80,13 +136,37 @@ pub struct Routed {
 pub struct Outcome {
     /// The message's id.
     pub id: MessageId,
-    /// The node that handled it, or why none did.
+    /// What the message was for.
+    pub purpose: Purpose,
+    /// The node that handled it, or for a lookup that is responsible; or why none did.
     pub result: Result<Peer, Failure>,
+    /// What the node that answered knows of the replica set, in order; for the lookups that ask for it.
+    #[serde(deserialize_with = "bounded::list")]
+    pub replicas: Vec<Peer>,
     /// Overlay hops from the origin.
     pub hops: u8,
     /// The way it took, where asked for.
     #[serde(deserialize_with = "bounded::optional_list")]
     pub path: Option<Vec<Hop>>,
+}
+
+impl Outcome {
+    /// That of a message that came to nothing before it left its origin.
+    pub fn failed(id: MessageId, purpose: Purpose, failure: Failure) -> Outcome {
+        Outcome { id, purpose, result: Err(failure), replicas: Vec::new(), hops: 0, path: None }
+    }
+}
+
+/// What a question about neighbours wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Part {
+    /// The predecessor and all successors. Asked of its first successor by a node: whoever asks is taken to claim the
+    /// place before the receiver, as by [`Message::Notify`].
+    Successors,
+    /// All predecessors.
+    Predecessors,
+    /// Both lists, without any claim.
+    Both,
 }
 
 /// A frame between two connected nodes.
@@ -105,6 +185,15 @@ pub enum Message {
     /// Asks for the neighbours: Zave's stabilise query.
     GetNeighbours {
         /// Comes back in the answer.
+        request: u64,
+        /// What of them.
+        part: Part,
+        /// The digest of the lists that the sender has from the receiver's last answer; zero for none.
+        known: u64,
+    },
+    /// The neighbours are those of the answer whose digest the question gave.
+    Unchanged {
+        /// From the question.
         request: u64,
     },
     /// The neighbours of the sender, nearest first.
@@ -134,6 +223,53 @@ pub enum Message {
     },
     /// The sender believes that it is the receiver's predecessor: Zave's rectify.
     Notify,
+    /// The sender has become a member of the ring, right after the receiver as it believes.
+    Arrived,
+    /// This node may belong into the receiver's ring. It is passed on to the node that it would be the successor of, which
+    /// asks it: how two rings become one.
+    Candidate {
+        /// The node.
+        peer: Peer,
+        /// How often this has been passed on.
+        hops: u8,
+    },
+    /// Which nodes are next on the way to a key? One step of an iterative lookup.
+    GetNext {
+        /// Comes back in the answer.
+        request: u64,
+        /// The key.
+        key: Key,
+    },
+    /// Answers [`GetNext`](Message::GetNext).
+    Next {
+        /// From the question.
+        request: u64,
+        /// The sender is responsible for the key.
+        mine: bool,
+        /// The nodes to ask next, best first.
+        next: Vec<Peer>,
+    },
+    /// The sender would like the receiver as its finger.
+    Link,
+    /// Answers [`Link`](Message::Link): whether the receiver has room for one more that points to it.
+    Linked {
+        /// It has.
+        accepted: bool,
+    },
+    /// The sender does not use the receiver as a finger any more, or will not be one of the receiver's.
+    Unlink,
+    /// Asks for the nodes that the receiver routes through: a new node's first candidates for fingers.
+    GetLinks {
+        /// Comes back in the answer.
+        request: u64,
+    },
+    /// Answers [`GetLinks`](Message::GetLinks).
+    Links {
+        /// From the question.
+        request: u64,
+        /// The sender's fingers, and the nodes whose finger it is.
+        links: Vec<Peer>,
+    },
     /// The sender leaves the ring; here are its neighbours.
     Leave {
         /// Nodes before the sender, nearest first.
@@ -154,7 +290,14 @@ pub enum Message {
         runs: Vec<(u64, u32)>,
     },
     /// To the origin of a message: how it ended.
-    Outcome(Outcome),
+    Outcome {
+        /// The nodes that it still has to go back through, the next one last, the origin first; empty at the origin.
+        via: Vec<NodeId>,
+        /// The origin.
+        origin: Peer,
+        /// How it ended.
+        outcome: Outcome,
+    },
     /// For the layer above, which knows what is in it.
     Upper(Bytes),
 }

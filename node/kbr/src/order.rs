@@ -16,6 +16,9 @@ pub(crate) fn owner_ahead(me: NodeId, successors: &[Peer], key: Key) -> Option<u
 /// Which of `predecessors`, the nodes before this one, is responsible for `key`; none where the list does not reach it.
 pub(crate) fn owner_behind(predecessors: &[Peer], key: Key) -> Option<usize> {
     let (first, last) = (predecessors.first()?, predecessors.last()?);
+    if key == first.id {
+        return Some(0);
+    }
     if first.id == last.id || !Interval::open_closed(last.id, first.id).contains(key) {
         return None;
     }

@@ -2,22 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fingers::Slot;
 use crate::id::NodeId;
 use crate::message::{MessageId, Routed};
 use crate::time::Time;
 use crate::transit::{Aim, Parcel};
 use crate::window::Name;
 
+/// First hops of one message that are remembered.
+const MAX_FIRST_HOPS: usize = 8;
+
 /// Who waits for the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The layer above.
     Caller,
-    /// Finger repair, for this exponent.
-    Finger(u32),
+    /// Finger repair, for this slot.
+    Finger(Slot),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub(crate) owner: Owner,
     /// The message, to be sent a second time.
@@ -25,6 +29,8 @@ pub(crate) struct Origin {
     pub(crate) aim: Aim,
     /// The addressed node of a direct send has accepted it.
     pub(crate) accepted: bool,
+    /// The first hops that it has been sent to: what they bring back is believed.
+    pub(crate) sent_to: Vec<NodeId>,
     pub(crate) deadline: Time,
     due: Time,
 }
@@ -39,7 +45,7 @@ pub(crate) enum Due {
 }
 
 /// A bounded table; each entry leaves it exactly once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pending {
     origins: BTreeMap<MessageId, Origin>,
     due: BTreeSet<(Time, MessageId)>,
@@ -63,11 +69,23 @@ impl Pending {
         let id = routed.envelope.id;
         let due = now + deadline.since(now) / 2;
         self.due.insert((due, id));
-        self.origins.insert(id, Origin { owner, routed, aim, accepted: false, deadline, due });
+        self.origins.insert(id, Origin { owner, routed, aim, accepted: false, sent_to: Vec::new(), deadline, due });
     }
 
     pub(crate) fn get_mut(&mut self, id: MessageId) -> Option<&mut Origin> {
         self.origins.get_mut(&id)
+    }
+
+    /// A message, where it is one that started here, is being sent to this node first.
+    pub(crate) fn note_hop(&mut self, id: MessageId, to: NodeId) {
+        if let Some(origin) = self.origins.get_mut(&id)
+            && !origin.sent_to.contains(&to)
+        {
+            if origin.sent_to.len() == MAX_FIRST_HOPS {
+                origin.sent_to.remove(0);
+            }
+            origin.sent_to.push(to);
+        }
     }
 
     pub(crate) fn end(&mut self, id: MessageId) -> Option<Origin> {
@@ -104,7 +122,7 @@ impl Pending {
 pub(crate) const MAX_WAITING: usize = 4096;
 
 /// Messages that wait for the applications' verdict.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Waiting {
     transits: BTreeMap<Name, (Time, Parcel)>,
     due: BTreeSet<(Time, NodeId, MessageId)>,

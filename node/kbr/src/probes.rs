@@ -13,9 +13,13 @@ pub(crate) const MAX_PROBES: usize = 2048;
 pub(crate) const MAX_LOST: usize = 64;
 /// Pings before a node is dead.
 pub(crate) const TRIES: u8 = 2;
-/// When a dead node is pinged for the first time, and the longest time between two pings of it.
-const FIRST_RECALL: Duration = Duration::from_secs(15);
-const RECALL: Duration = Duration::from_secs(60);
+/// Time between two pings of dead nodes while some have been tried little. Each costs a handshake in vain, about 4 KB, so
+/// that their number must not decide what they cost.
+const RECALL: Duration = Duration::from_secs(7);
+/// Pings of the same dead node after which the time is twice as long.
+const RECALLS: u32 = 8;
+/// The longest time, as a multiple of the shortest.
+const SLOWEST: u32 = 6;
 
 /// A ping without an answer yet.
 #[derive(Debug, Clone, Copy)]
@@ -29,21 +33,22 @@ pub(crate) struct Probe {
     pub(crate) due: Time,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Lost {
     peer: Peer,
     since: Time,
-    recall: Time,
-    wait: Duration,
+    tries: u32,
+    tried: Time,
 }
 
 /// Bounded tables of the liveness of others.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Probes {
     probes: BTreeMap<NodeId, Probe>,
     due: BTreeSet<(Time, NodeId)>,
     suspects: BTreeSet<NodeId>,
     lost: BTreeMap<NodeId, Lost>,
+    recall: Time,
 }
 
 impl Probes {
@@ -101,7 +106,7 @@ impl Probes {
             let oldest = self.lost.values().min_by_key(|lost| (lost.since, lost.peer)).map(|lost| lost.peer.id);
             oldest.and_then(|id| self.lost.remove(&id));
         }
-        self.lost.insert(peer.id, Lost { peer, since: now, recall: now + FIRST_RECALL, wait: FIRST_RECALL });
+        self.lost.insert(peer.id, Lost { peer, since: now, tries: 0, tried: now });
     }
 
     /// A dead node has shown a sign of life.
@@ -109,15 +114,41 @@ impl Probes {
         self.lost.remove(&id).is_some()
     }
 
-    /// Up to `most` dead nodes whose turn it is to be pinged; every one where `urgent`.
-    pub(crate) fn recall(&mut self, now: Time, most: usize, urgent: bool) -> Vec<Peer> {
-        let due = self.lost.values_mut().filter(|lost| urgent || lost.recall <= now);
-        let recall = |lost: &mut Lost| {
-            lost.wait = (lost.wait * 2).min(RECALL);
-            lost.recall = now + lost.wait;
-            lost.peer
+    /// Whether it is time to ping a dead node.
+    pub(crate) fn is_recall_due(&self, now: Time) -> bool {
+        self.recall <= now && !self.lost.is_empty()
+    }
+
+    /// The time until the next, on average.
+    pub(crate) fn recall_pace(&self) -> Duration {
+        let least = self.lost.values().map(|lost| lost.tries).min().unwrap_or(0);
+        RECALL * (1 + least / RECALLS).min(SLOWEST)
+    }
+
+    pub(crate) fn next_recall(&mut self, at: Time) {
+        self.recall = at;
+    }
+
+    /// Up to `most` dead nodes to be pinged: those tried least, and of these the ones not tried for longest.
+    pub(crate) fn recall(&mut self, now: Time, most: usize) -> Vec<Peer> {
+        let mut turn: Vec<(u32, Time, NodeId)> =
+            self.lost.iter().map(|(id, lost)| (lost.tries, lost.tried, *id)).collect();
+        turn.sort();
+        turn.truncate(most);
+        let recall = |(_, _, id)| {
+            let lost: &mut Lost = self.lost.get_mut(&id)?;
+            lost.tries = lost.tries.saturating_add(1);
+            lost.tried = now;
+            Some(lost.peer)
         };
-        due.take(most).map(recall).collect()
+        turn.into_iter().filter_map(recall).collect()
+    }
+
+    /// Whether a node is held for dead and was not pinged lately; it is now.
+    pub(crate) fn recheck(&mut self, now: Time, id: NodeId) -> bool {
+        let Some(lost) = self.lost.get_mut(&id).filter(|lost| now.since(lost.tried) >= RECALL) else { return false };
+        lost.tried = now;
+        true
     }
 
     /// Every suspect is being pinged, so that its case is decided.

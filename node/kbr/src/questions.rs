@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::NodeId;
-use crate::message::Peer;
+use crate::message::{MessageId, Peer};
 use crate::time::Time;
 
 /// Most questions that wait at once.
@@ -26,11 +26,15 @@ pub(crate) enum Query {
     Successors,
     /// The last step of a search: the successor's own list.
     Successor,
+    /// The successor of a new member, for candidates for fingers.
+    Links,
+    /// A step of an iterative lookup, on this path.
+    Seek(MessageId, usize),
     /// Someone above asked, under this number.
     Walk(u64),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) to: Peer,
     pub(crate) query: Query,
@@ -40,7 +44,7 @@ pub(crate) struct Question {
 }
 
 /// A bounded table.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Questions {
     asked: BTreeMap<u64, Question>,
     due: BTreeSet<(Time, u64)>,

@@ -5,7 +5,7 @@ use crate::message::Peer;
 use crate::order;
 
 /// A member's place in the ring. Both lists hold distinct other nodes in the order of the ring, nearest first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ring {
     me: NodeId,
     most_successors: usize,

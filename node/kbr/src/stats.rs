@@ -41,6 +41,10 @@ pub struct Stats {
     pub stabilize_rounds: u64,
     /// Attempts to join, to join again, or to merge with another ring.
     pub searches: u64,
+    /// Iterative lookups, asked for or fallen back to.
+    pub iterative: u64,
+    /// Outcomes passed on to their origins.
+    pub relayed: u64,
     /// Fingers adopted.
     pub fingers_fixed: u64,
 }

@@ -24,7 +24,7 @@ pub(crate) enum Aim {
 }
 
 /// A message, and what this node knows of its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Transit {
     pub(crate) routed: Routed,
     /// The node it came from; this node where it starts here.
@@ -32,6 +32,8 @@ pub(crate) struct Transit {
     pub(crate) deadline: Time,
     /// Next hops that failed.
     pub(crate) tried: Vec<NodeId>,
+    /// It has waited here for a way on.
+    pub(crate) waited: bool,
     /// The applications here have had their say.
     pub(crate) asked: bool,
     pub(crate) aim: Aim,
@@ -49,7 +51,7 @@ impl Transit {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Slot {
     seq: u64,
     sent: Time,
@@ -58,7 +60,7 @@ struct Slot {
 }
 
 /// What an acknowledgement brought.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Acknowledged {
     pub(crate) transits: Vec<Parcel>,
     /// From the sending of the newest of them.
@@ -66,7 +68,7 @@ pub(crate) struct Acknowledged {
 }
 
 /// Hops that wait for their acknowledgement: for each peer a queue in order of sequence number, and so of time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct InFlight {
     queues: BTreeMap<NodeId, VecDeque<Slot>>,
     next_seq: u64,
@@ -150,7 +152,7 @@ impl InFlight {
 }
 
 /// Messages that no next hop can take at present, each to be tried again after the same time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Held(VecDeque<(Time, Parcel)>);
 
 impl Held {
@@ -198,12 +200,12 @@ mod tests {
 
     fn parcel(id: u64, aim: Aim) -> Parcel {
         let origin = peer(b"origin");
-        let (refused, path) = (Vec::new(), None);
+        let (refused, via, path) = (Vec::new(), Vec::new(), None);
         let envelope =
-            Envelope { id, origin, key: None, purpose: Purpose::Lookup, hops: 0, remaining_ms: 1, refused, path };
+            Envelope { id, origin, key: None, purpose: Purpose::Lookup, hops: 0, remaining_ms: 1, refused, via, path };
         let routed = Routed { envelope, header: Bytes::new(), payload: Bytes::new() };
         let deadline = Time::from_micros(u64::MAX);
-        Box::new(Transit { routed, previous: origin, deadline, tried: Vec::new(), asked: false, aim })
+        Box::new(Transit { routed, previous: origin, deadline, tried: Vec::new(), waited: false, asked: false, aim })
     }
 
     fn peer(name: &[u8]) -> Peer {

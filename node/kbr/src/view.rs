@@ -19,6 +19,8 @@ pub struct RingView {
     pub successors: Vec<Peer>,
     /// Fingers that are no successors, clockwise from this node.
     pub fingers: Vec<Peer>,
+    /// Nodes whose finger this node is, in order of id.
+    pub backpointers: Vec<Peer>,
     /// Smoothed round-trip times to connected nodes.
     pub round_trips: BTreeMap<NodeId, Duration>,
 }

@@ -14,7 +14,7 @@ pub(crate) const MAX_HANDLING: usize = 16_384;
 /// A message: its origin and its id.
 pub(crate) type Name = (NodeId, MessageId);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Progress {
     /// The layer above has it.
     Handling(Parcel),
@@ -25,7 +25,7 @@ pub(crate) enum Progress {
 }
 
 /// The last [`WINDOW`] messages that were delivered here.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
     known: BTreeMap<Name, Progress>,
     order: VecDeque<Name>,
@@ -89,15 +89,16 @@ mod tests {
 
     fn parcel(id: MessageId) -> Parcel {
         let origin = Peer { id: NodeId::ZERO, addr: ([10, 0, 0, 1], 1).into() };
-        let (refused, path) = (Vec::new(), None);
+        let (refused, via, path) = (Vec::new(), Vec::new(), None);
         let envelope =
-            Envelope { id, origin, key: None, purpose: Purpose::Lookup, hops: 0, remaining_ms: 1, refused, path };
+            Envelope { id, origin, key: None, purpose: Purpose::Lookup, hops: 0, remaining_ms: 1, refused, via, path };
         let routed = Routed { envelope, header: Bytes::new(), payload: Bytes::new() };
         Box::new(Transit {
             routed,
             previous: origin,
             deadline: Time::ZERO,
             tried: Vec::new(),
+            waited: false,
             asked: false,
             aim: Aim::Ring,
         })
@@ -112,7 +113,7 @@ mod tests {
         assert!(window.handled(name).is_some());
         assert!(window.handled(name).is_none());
         assert!(matches!(window.get(name), Some(Progress::PassedOn)));
-        let outcome = Outcome { id: 1, result: Err(crate::Failure::Deadline), hops: 0, path: None };
+        let outcome = Outcome::failed(1, Purpose::Lookup, crate::Failure::Deadline);
         window.ended(name, outcome);
         assert!(matches!(window.get(name), Some(Progress::Ended(_))));
         assert!(window.handled(name).is_none());

@@ -11,8 +11,8 @@ use serde_cbor::ser::{IoWrite, Serializer};
 
 use crate::bounded;
 use crate::header::MAX_HEADER;
-use crate::id::Key;
-use crate::message::{Envelope, Message, Outcome, Peer, Routed};
+use crate::id::{Key, NodeId};
+use crate::message::{Envelope, Message, Outcome, Part, Peer, Routed};
 
 /// Longest frame, in bytes, without its length.
 pub const MAX_FRAME: usize = 1 << 20;
@@ -62,6 +62,17 @@ mod kind {
     pub(super) const ACKNOWLEDGE: u8 = 10;
     pub(super) const OUTCOME: u8 = 11;
     pub(super) const UPPER: u8 = 12;
+    pub(super) const UNCHANGED: u8 = 13;
+    pub(super) const LINK: u8 = 14;
+    pub(super) const LINKED: u8 = 15;
+    pub(super) const UNLINK: u8 = 16;
+    pub(super) const GET_LINKS: u8 = 17;
+    pub(super) const LINKS: u8 = 18;
+    pub(super) const GET_NEXT: u8 = 19;
+    pub(super) const NEXT: u8 = 20;
+    pub(super) const ARRIVED: u8 = 21;
+    pub(super) const CANDIDATE: u8 = 22;
+    pub(super) const LAST: u8 = CANDIDATE;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,6 +94,29 @@ struct Leave {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Links {
+    request: u64,
+    #[serde(deserialize_with = "bounded::list")]
+    links: Vec<Peer>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Next {
+    request: u64,
+    mine: bool,
+    #[serde(deserialize_with = "bounded::list")]
+    next: Vec<Peer>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ended {
+    #[serde(deserialize_with = "bounded::list")]
+    via: Vec<NodeId>,
+    origin: Peer,
+    outcome: Outcome,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Acknowledge {
     #[serde(deserialize_with = "bounded::list")]
     runs: Vec<(u64, u32)>,
@@ -96,12 +130,22 @@ impl Message {
             | Message::Pong { .. }
             | Message::GetNeighbours { .. }
             | Message::Neighbours { .. }
+            | Message::Unchanged { .. }
             | Message::FindPredecessor { .. }
             | Message::Predecessor { .. }
             | Message::Notify
+            | Message::Arrived
+            | Message::Candidate { .. }
+            | Message::GetNext { .. }
+            | Message::Next { .. }
+            | Message::Link
+            | Message::Linked { .. }
+            | Message::Unlink
+            | Message::GetLinks { .. }
+            | Message::Links { .. }
             | Message::Leave { .. }
             | Message::Acknowledge { .. } => Class::Control,
-            Message::Route { .. } | Message::Outcome(_) => Class::Messages,
+            Message::Route { .. } | Message::Outcome { .. } => Class::Messages,
             Message::Upper(_) => Class::Bulk,
         }
     }
@@ -118,8 +162,18 @@ impl Message {
             Message::Leave { .. } => kind::LEAVE,
             Message::Route { .. } => kind::ROUTE,
             Message::Acknowledge { .. } => kind::ACKNOWLEDGE,
-            Message::Outcome(_) => kind::OUTCOME,
+            Message::Outcome { .. } => kind::OUTCOME,
             Message::Upper(_) => kind::UPPER,
+            Message::Unchanged { .. } => kind::UNCHANGED,
+            Message::Arrived => kind::ARRIVED,
+            Message::Candidate { .. } => kind::CANDIDATE,
+            Message::GetNext { .. } => kind::GET_NEXT,
+            Message::Next { .. } => kind::NEXT,
+            Message::Link => kind::LINK,
+            Message::Linked { .. } => kind::LINKED,
+            Message::Unlink => kind::UNLINK,
+            Message::GetLinks { .. } => kind::GET_LINKS,
+            Message::Links { .. } => kind::LINKS,
         }
     }
 }
@@ -155,7 +209,16 @@ fn put_body(head: &mut BytesMut, message: &Message) {
     match message {
         Message::Ping { nonce: number }
         | Message::Pong { nonce: number }
-        | Message::GetNeighbours { request: number } => put_cbor(head, number),
+        | Message::Unchanged { request: number }
+        | Message::GetLinks { request: number } => put_cbor(head, number),
+        Message::GetNeighbours { request, part, known } => put_cbor(head, &(request, part, known)),
+        Message::Linked { accepted } => put_cbor(head, accepted),
+        Message::Candidate { peer, hops } => put_cbor(head, &(peer, hops)),
+        Message::GetNext { request, key } => put_cbor(head, &(request, key)),
+        Message::Next { request, mine, next } => {
+            put_cbor(head, &Next { request: *request, mine: *mine, next: next.clone() });
+        }
+        Message::Links { request, links } => put_cbor(head, &Links { request: *request, links: links.clone() }),
         Message::Neighbours { request, joined, predecessors, successors } => {
             let (predecessors, successors) = (predecessors.clone(), successors.clone());
             put_cbor(head, &Neighbours { request: *request, joined: *joined, predecessors, successors });
@@ -166,8 +229,15 @@ fn put_body(head: &mut BytesMut, message: &Message) {
             put_cbor(head, &Leave { predecessors: predecessors.clone(), successors: successors.clone() });
         }
         Message::Acknowledge { runs } => put_cbor(head, &Acknowledge { runs: runs.clone() }),
-        Message::Outcome(outcome) => put_cbor(head, outcome),
-        Message::Notify | Message::Route { .. } | Message::Upper(_) => {}
+        Message::Outcome { via, origin, outcome } => {
+            put_cbor(head, &Ended { via: via.clone(), origin: *origin, outcome: outcome.clone() });
+        }
+        Message::Notify
+        | Message::Arrived
+        | Message::Link
+        | Message::Unlink
+        | Message::Route { .. }
+        | Message::Upper(_) => {}
     }
 }
 
@@ -206,7 +276,7 @@ pub fn decode(mut frame: Bytes) -> Result<Message, FrameError> {
         return Err(FrameError::Length(frame.len() as u64));
     }
     let kind = frame.get_u8();
-    if !(kind::PING..=kind::UPPER).contains(&kind) {
+    if !(kind::PING..=kind::LAST).contains(&kind) {
         return Err(FrameError::Kind(kind));
     }
     decode_body(kind, frame).ok_or(FrameError::Malformed(kind))
@@ -216,7 +286,32 @@ fn decode_body(kind: u8, body: Bytes) -> Option<Message> {
     Some(match kind {
         kind::PING => Message::Ping { nonce: cbor(&body)? },
         kind::PONG => Message::Pong { nonce: cbor(&body)? },
-        kind::GET_NEIGHBOURS => Message::GetNeighbours { request: cbor(&body)? },
+        kind::GET_NEIGHBOURS => {
+            let (request, part, known): (u64, Part, u64) = cbor(&body)?;
+            Message::GetNeighbours { request, part, known }
+        }
+        kind::UNCHANGED => Message::Unchanged { request: cbor(&body)? },
+        kind::ARRIVED if body.is_empty() => Message::Arrived,
+        kind::CANDIDATE => {
+            let (peer, hops): (Peer, u8) = cbor(&body)?;
+            Message::Candidate { peer, hops }
+        }
+        kind::GET_NEXT => {
+            let (request, key): (u64, Key) = cbor(&body)?;
+            Message::GetNext { request, key }
+        }
+        kind::NEXT => {
+            let Next { request, mine, next } = cbor(&body)?;
+            Message::Next { request, mine, next }
+        }
+        kind::LINK if body.is_empty() => Message::Link,
+        kind::LINKED => Message::Linked { accepted: cbor(&body)? },
+        kind::UNLINK if body.is_empty() => Message::Unlink,
+        kind::GET_LINKS => Message::GetLinks { request: cbor(&body)? },
+        kind::LINKS => {
+            let Links { request, links } = cbor(&body)?;
+            Message::Links { request, links }
+        }
         kind::NEIGHBOURS => {
             let Neighbours { request, joined, predecessors, successors } = cbor(&body)?;
             Message::Neighbours { request, joined, predecessors, successors }
@@ -236,7 +331,10 @@ fn decode_body(kind: u8, body: Bytes) -> Option<Message> {
         }
         kind::ROUTE => return decode_route(body),
         kind::ACKNOWLEDGE => Message::Acknowledge { runs: cbor::<Acknowledge>(&body)?.runs },
-        kind::OUTCOME => Message::Outcome(cbor::<Outcome>(&body)?),
+        kind::OUTCOME => {
+            let Ended { via, origin, outcome } = cbor(&body)?;
+            Message::Outcome { via, origin, outcome }
+        }
         kind::UPPER => Message::Upper(body),
         _ => return None,
     })

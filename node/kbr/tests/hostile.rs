@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost_kbr::{
-    Dispatch, Envelope, Failure, Hop, Id, Input, Message, NodeId, Outcome, Peer, Purpose, Refusal, Routed,
+    Dispatch, Envelope, Failure, Hop, Id, Input, Message, NodeId, Outcome, Part, Peer, Purpose, Refusal, Routed,
 };
 use world::{World, small_config};
 
@@ -14,10 +14,23 @@ use world::{World, small_config};
 fn any_message(world: &mut World, ids: &[NodeId]) -> Message {
     let number = world.below(4);
     let joined = number != 0;
-    match world.below(12) {
+    match world.below(22) {
         0 => Message::Ping { nonce: number },
         1 => Message::Pong { nonce: number },
-        2 => Message::GetNeighbours { request: number },
+        2 => {
+            let part = [Part::Successors, Part::Predecessors, Part::Both][world.below(3) as usize];
+            Message::GetNeighbours { request: number, part, known: number }
+        }
+        11 => Message::Unchanged { request: number },
+        12 => Message::Link,
+        17 => Message::Arrived,
+        20 => Message::Candidate { peer: any_peer(world, ids), hops: number as u8 },
+        18 => Message::GetNext { request: number, key: any_id(world, ids) },
+        19 => Message::Next { request: number, mine: joined, next: any_peers(world, ids) },
+        13 => Message::Linked { accepted: joined },
+        14 => Message::Unlink,
+        15 => Message::GetLinks { request: number },
+        16 => Message::Links { request: number, links: any_peers(world, ids) },
         3 => {
             let (predecessors, successors) = (any_peers(world, ids), any_peers(world, ids));
             Message::Neighbours { request: number, joined, predecessors, successors }
@@ -31,7 +44,10 @@ fn any_message(world: &mut World, ids: &[NodeId]) -> Message {
         _ => {
             let path = joined.then(|| vec![Hop { node: ids[0], rtt_us: 1 }; 64]);
             let result = if joined { Ok(any_peer(world, ids)) } else { Err(Failure::Deadline) };
-            Message::Outcome(Outcome { id: number, result, hops: 255, path })
+            let (via, origin) = (any_peers(world, ids).into_iter().map(|peer| peer.id).collect(), any_peer(world, ids));
+            let (purpose, replicas) = (Purpose::Lookup, any_peers(world, ids));
+            let outcome = Outcome { id: number, purpose, result, replicas, hops: 255, path };
+            Message::Outcome { via, origin, outcome }
         }
     }
 }
@@ -55,17 +71,24 @@ fn any_peers(world: &mut World, ids: &[NodeId]) -> Vec<Peer> {
 
 fn any_routed(world: &mut World, ids: &[NodeId]) -> Routed {
     let key = (world.below(4) > 0).then(|| any_id(world, ids));
-    let purposes = [Purpose::App(Dispatch::PerHop), Purpose::App(Dispatch::EndNode), Purpose::Lookup];
+    let purposes = [
+        Purpose::App(Dispatch::PerHop),
+        Purpose::App(Dispatch::EndNode),
+        Purpose::Lookup,
+        Purpose::Replicas(3),
+        Purpose::Finger,
+    ];
     let refused = if world.below(4) == 0 { vec![(any_id(world, ids), Refusal::Denied); 64] } else { Vec::new() };
     let path = (world.below(2) == 0).then(|| vec![Hop { node: ids[0], rtt_us: 0 }; 64]);
     let envelope = Envelope {
         id: world.below(100),
         origin: any_peer(world, ids),
         key,
-        purpose: purposes[world.below(3) as usize],
+        purpose: purposes[world.below(5) as usize],
         hops: world.random() as u8,
         remaining_ms: world.random() as u32,
         refused,
+        via: vec![ids[1]; world.below(65) as usize],
         path,
     };
     Routed { envelope, header: Bytes::from_static(b"not a header"), payload: Bytes::new() }
@@ -124,7 +147,8 @@ fn a_node_cannot_say_that_another_has_handled_a_message() {
     }
     let id = world.route(ids[0], ids[3], Dispatch::EndNode);
     let handler = world.nodes[&ids[3]].peer;
-    let outcome = Outcome { id, result: Ok(handler), hops: 1, path: None };
-    world.input(ids[0], Input::Received { from: ids[1], message: Message::Outcome(outcome) });
+    let outcome = Outcome { result: Ok(handler), ..Outcome::failed(id, Purpose::Lookup, Failure::Deadline) };
+    let message = Message::Outcome { via: Vec::new(), origin: world.nodes[&ids[0]].peer, outcome };
+    world.input(ids[0], Input::Received { from: ids[1], message });
     assert_eq!(world.outcomes(ids[0], id), []);
 }

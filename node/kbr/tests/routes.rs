@@ -290,7 +290,7 @@ fn a_message_that_comes_twice_is_delivered_once_and_answered_twice() {
     assert_eq!(world.nodes[&owner].deliveries(), [id]);
     assert_eq!(world.nodes[&owner].machine.stats().duplicates, 1);
     let trace = world.trace.take().expect("on");
-    assert!(trace.iter().any(|line| line.contains("Send") && line.contains("Outcome(Outcome {")), "{trace:#?}");
+    assert!(trace.iter().any(|line| line.contains("Send") && line.contains("Outcome {")), "{trace:#?}");
     assert!(trace.iter().any(|line| line.contains("Acknowledge { runs: [(12345, 1)] }")), "{trace:#?}");
     assert_eq!(world.outcomes(from, id).len(), 1);
 }

@@ -23,6 +23,7 @@ fn view(count: usize, successors: usize, predecessors: usize) -> RingView {
         predecessors: (1..=predecessors.min(count - 1)).map(|i| peer(node(count - i, count))).collect(),
         successors: (1..=successors.min(count - 1)).map(|i| peer(node(i, count))).collect(),
         fingers: Vec::new(),
+        backpointers: Vec::new(),
         round_trips: BTreeMap::new(),
     }
 }

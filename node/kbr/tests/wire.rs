@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost_kbr::wire::{self, Class, FrameError, MAX_FRAME, MAX_PAYLOAD};
-use prost_kbr::{Dispatch, Envelope, Failure, Hop, Id, Message, Outcome, Peer, Purpose, Refusal, Routed};
+use prost_kbr::{Dispatch, Envelope, Failure, Hop, Id, Message, Outcome, Part, Peer, Purpose, Refusal, Routed};
 
 fn id() -> impl Strategy<Value = Id> {
     any::<[u8; 20]>().prop_map(Id::from_bytes)
@@ -32,7 +32,8 @@ fn path() -> impl Strategy<Value = Option<Vec<Hop>>> {
 }
 
 fn purpose() -> impl Strategy<Value = Purpose> {
-    proptest::sample::select(&[Purpose::App(Dispatch::PerHop), Purpose::App(Dispatch::EndNode), Purpose::Lookup])
+    let app = [Purpose::App(Dispatch::PerHop), Purpose::App(Dispatch::EndNode)];
+    proptest::sample::select([&app[..], &[Purpose::Lookup, Purpose::Replicas(3), Purpose::Finger]].concat())
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -54,8 +55,8 @@ fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
 
 fn routed() -> impl Strategy<Value = Routed> {
     let envelope =
-        ((any::<u64>(), peer(), option::of(id()), purpose()), (any::<u8>(), any::<u32>(), refused(), path())).prop_map(
-            |((id, origin, key, purpose), (hops, remaining_ms, refused, path))| Envelope {
+        ((any::<u64>(), peer(), option::of(id()), purpose()), (any::<u8>(), any::<u32>(), refused(), ids(), path()))
+            .prop_map(|((id, origin, key, purpose), (hops, remaining_ms, refused, via, path))| Envelope {
                 id,
                 origin,
                 key,
@@ -63,18 +64,49 @@ fn routed() -> impl Strategy<Value = Routed> {
                 hops,
                 remaining_ms,
                 refused,
+                via,
                 path,
-            },
-        );
+            });
     (envelope, bytes(200), bytes(300)).prop_map(|(envelope, header, payload)| Routed { envelope, header, payload })
 }
 
+fn ids() -> impl Strategy<Value = Vec<Id>> {
+    vec(id(), 0..=64)
+}
+
+fn outcome() -> impl Strategy<Value = Message> {
+    let result = prop_oneof![peer().prop_map(Ok), failure().prop_map(Err)];
+    let outcome = (any::<u64>(), purpose(), result, peers(), any::<u8>(), path());
+    (ids(), peer(), outcome).prop_map(|(via, origin, (id, purpose, result, replicas, hops, path))| Message::Outcome {
+        via,
+        origin,
+        outcome: Outcome { id, purpose, result, replicas, hops, path },
+    })
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![Just(Part::Successors), Just(Part::Predecessors), Just(Part::Both)]
+}
+
 fn message() -> impl Strategy<Value = Message> {
-    let outcome = (any::<u64>(), prop_oneof![peer().prop_map(Ok), failure().prop_map(Err)], any::<u8>(), path());
     prop_oneof![
         any::<u64>().prop_map(|nonce| Message::Ping { nonce }),
         any::<u64>().prop_map(|nonce| Message::Pong { nonce }),
-        any::<u64>().prop_map(|request| Message::GetNeighbours { request }),
+        (any::<u64>(), part(), any::<u64>()).prop_map(|(request, part, known)| Message::GetNeighbours {
+            request,
+            part,
+            known
+        }),
+        any::<u64>().prop_map(|request| Message::Unchanged { request }),
+        Just(Message::Link),
+        Just(Message::Arrived),
+        (peer(), any::<u8>()).prop_map(|(peer, hops)| Message::Candidate { peer, hops }),
+        (any::<u64>(), id()).prop_map(|(request, key)| Message::GetNext { request, key }),
+        (any::<u64>(), any::<bool>(), peers()).prop_map(|(request, mine, next)| Message::Next { request, mine, next }),
+        any::<bool>().prop_map(|accepted| Message::Linked { accepted }),
+        Just(Message::Unlink),
+        any::<u64>().prop_map(|request| Message::GetLinks { request }),
+        (any::<u64>(), peers()).prop_map(|(request, links)| Message::Links { request, links }),
         (any::<u64>(), any::<bool>(), peers(), peers()).prop_map(|(request, joined, predecessors, successors)| {
             Message::Neighbours { request, joined, predecessors, successors }
         }),
@@ -84,7 +116,7 @@ fn message() -> impl Strategy<Value = Message> {
         (peers(), peers()).prop_map(|(predecessors, successors)| Message::Leave { predecessors, successors }),
         (any::<u64>(), routed()).prop_map(|(seq, routed)| Message::Route { seq, routed }),
         vec(any::<(u64, u32)>(), 0..=64).prop_map(|runs| Message::Acknowledge { runs }),
-        outcome.prop_map(|(id, result, hops, path)| Message::Outcome(Outcome { id, result, hops, path })),
+        outcome(),
         bytes(300).prop_map(Message::Upper),
     ]
 }
@@ -178,6 +210,7 @@ fn some_route(payload: Bytes) -> Message {
         hops: 3,
         remaining_ms: 15_000,
         refused: Vec::new(),
+        via: Vec::new(),
         path: None,
     };
     Message::Route { seq: 9, routed: Routed { envelope, header: Bytes::from_static(b"header"), payload } }
@@ -208,7 +241,7 @@ fn lengths_are_checked_before_anything_is_read() {
     assert_eq!(wire::frame_length(&[255; 4]), Err(FrameError::Length(u64::from(u32::MAX))));
     assert_eq!(wire::decode(Bytes::new()), Err(FrameError::Length(0)));
     assert_eq!(wire::decode(Bytes::from_static(&[0])), Err(FrameError::Kind(0)));
-    assert_eq!(wire::decode(Bytes::from_static(&[13, 1, 2])), Err(FrameError::Kind(13)));
+    assert_eq!(wire::decode(Bytes::from_static(&[99, 1, 2])), Err(FrameError::Kind(99)));
     assert_eq!(wire::decode(Bytes::from_static(&[1, 0xff])), Err(FrameError::Malformed(1)));
 }
 
@@ -216,14 +249,19 @@ fn lengths_are_checked_before_anything_is_read() {
 fn what_is_longer_than_its_bound_is_refused() {
     let too_many = vec![some_peer(1); 65];
     let leave = Message::Leave { predecessors: too_many.clone(), successors: Vec::new() };
-    let neighbours = Message::Neighbours { request: 1, joined: true, predecessors: Vec::new(), successors: too_many };
+    let (predecessors, successors) = (Vec::new(), too_many.clone());
+    let neighbours = Message::Neighbours { request: 1, joined: true, predecessors, successors };
     let acknowledge = Message::Acknowledge { runs: vec![(1, 1); 65] };
     let refused = vec![(Id::ZERO, Refusal::Denied); 65];
-    let outcome = |result| Message::Outcome(Outcome { id: 1, result, hops: 1, path: None });
+    let ended = |result| Outcome { result, ..Outcome::failed(1, Purpose::Lookup, Failure::Deadline) };
+    let outcome = |result| Message::Outcome { via: Vec::new(), origin: some_peer(1), outcome: ended(result) };
+    let back =
+        Message::Outcome { via: vec![Id::ZERO; 65], origin: some_peer(1), outcome: ended(Err(Failure::Deadline)) };
+    let links = Message::Links { request: 1, links: too_many };
     let refusals = outcome(Err(Failure::NoWillingNode(refused)));
     let text = outcome(Err(Failure::HandlerFailed("x".repeat(1025))));
     let payload = some_route(Bytes::from(vec![0; MAX_PAYLOAD + 1]));
-    for message in [leave, neighbours, acknowledge, refusals, text, payload] {
+    for message in [leave, neighbours, acknowledge, refusals, text, back, links, payload] {
         let (frame, _) = frame(&message);
         let kind = frame[4];
         assert_eq!(wire::decode(frame.slice(4..)), Err(FrameError::Malformed(kind)));
@@ -244,11 +282,14 @@ fn a_list_that_claims_to_be_endless_is_refused() {
 
 #[test]
 fn each_kind_has_its_stream() {
-    let outcome = Outcome { id: 1, result: Ok(some_peer(1)), hops: 0, path: None };
+    let outcome = Outcome::failed(1, Purpose::Lookup, Failure::Deadline);
     let control = [
         Message::Ping { nonce: 1 },
         Message::Pong { nonce: 1 },
-        Message::GetNeighbours { request: 1 },
+        Message::GetNeighbours { request: 1, part: Part::Both, known: 0 },
+        Message::Unchanged { request: 1 },
+        Message::Link,
+        Message::Unlink,
         Message::Neighbours { request: 1, joined: false, predecessors: Vec::new(), successors: Vec::new() },
         Message::FindPredecessor { request: 1, key: Id::ZERO },
         Message::Predecessor { request: 1, peer: some_peer(1) },
@@ -258,6 +299,6 @@ fn each_kind_has_its_stream() {
     ];
     assert!(control.iter().all(|message| message.class() == Class::Control));
     assert_eq!(some_route(Bytes::new()).class(), Class::Messages);
-    assert_eq!(Message::Outcome(outcome).class(), Class::Messages);
+    assert_eq!(Message::Outcome { via: Vec::new(), origin: some_peer(1), outcome }.class(), Class::Messages);
     assert_eq!(Message::Upper(Bytes::new()).class(), Class::Bulk);
 }

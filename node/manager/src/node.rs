@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost_contract::{Event, LogLevel};
 use prost_kbr::{
-    AppId, Change, Failure, Key, Machine, Outcome, Output as Ring, Peer, RingState, RingView, Time, TimerKind,
+    AppId, Change, Failure, Key, Machine, Outcome, Output as Ring, Peer, Purpose, RingState, RingView, Time, TimerKind,
 };
 use prost_package::Policy;
 
@@ -201,11 +201,11 @@ impl Node {
     fn start_lookup(&mut self, request: u64, key: Key) {
         let id = self.take_ids(1);
         if self.ring.ring_state() == RingState::Left {
-            let outcome = Outcome { id, result: Err(Failure::NotJoined), hops: 0, path: None };
+            let outcome = Outcome::failed(id, Purpose::Lookup, Failure::NotJoined);
             return self.outbox.push_back(Output::LookedUp { request, outcome });
         }
         self.lookups.insert(id, request);
-        self.ring.handle(self.now, prost_kbr::Input::Lookup { id, key });
+        self.ring.handle(self.now, prost_kbr::Input::Lookup { id, key, replicas: 0 });
     }
 
     fn on_ended(&mut self, outcome: Outcome) {

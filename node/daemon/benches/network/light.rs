@@ -170,7 +170,7 @@ impl Light {
             self.next_id += 1;
             let id = self.next_id;
             let input = match work {
-                Work::Lookup => Input::Lookup { id, key: targets.middle },
+                Work::Lookup => Input::Lookup { id, key: targets.middle, replicas: 0 },
                 Work::Forward => Input::Route(RouteRequest {
                     id,
                     key: Some(targets.far),

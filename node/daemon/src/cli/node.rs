@@ -41,6 +41,9 @@ pub(super) struct NodeArgs {
     /// Length of the successor list, the same on every node [default: 16].
     #[arg(long, value_name = "COUNT")]
     successors: Option<OsString>,
+    /// Most connections that routing keeps: to neighbours, fingers, and nodes whose finger this one is [default: 40].
+    #[arg(long, value_name = "COUNT")]
+    connections: Option<OsString>,
     /// Private key of the node [default: node.key in the data directory].
     #[arg(long, value_name = "FILE")]
     key: Option<OsString>,
@@ -82,6 +85,7 @@ impl NodeArgs {
             ("bootstrap", &self.bootstrap),
             ("ring", &self.ring),
             ("successors", &self.successors),
+            ("connections", &self.connections),
             ("key", &self.key),
             ("cert", &self.cert),
             ("ca", &self.ca),

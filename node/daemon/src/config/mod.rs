@@ -37,6 +37,7 @@ const MAX_BOOTSTRAP: usize = 256;
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// Bounds of the successor list, as the routing layer has them.
 const SUCCESSORS: std::ops::RangeInclusive<u64> = 2..=64;
+const CONNECTIONS: std::ops::RangeInclusive<u64> = 8..=256;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Config {
     pub ring: String,
     /// Length of the successor list; the same on every node of the ring.
     pub successors: usize,
+    /// Most connections that routing keeps, 8 to 256.
+    pub connections: usize,
     /// Key, certificate and authority.
     pub identity: IdentityFiles,
     /// The policy file; none where the default applies.
@@ -95,6 +98,8 @@ impl Config {
             advertise: sources.read("advertise", values::advertised)?,
             bootstrap: sources.read("bootstrap", |found| values::list(found, MAX_BOOTSTRAP))?.unwrap_or_default(),
             ring: sources.read("ring", ring_name)?.unwrap_or_else(|| DEFAULT_RING.to_owned()),
+            connections: sources.read("connections", |found| values::number(found, CONNECTIONS))?.unwrap_or(40)
+                as usize,
             successors: sources.read("successors", |found| values::number(found, SUCCESSORS))?.unwrap_or(16) as usize,
             identity: IdentityFiles::find(sources, &data_dir)?,
             policy_file,
@@ -115,6 +120,7 @@ impl Config {
         prost_kbr::Config {
             successors: self.successors,
             predecessors: self.successors,
+            connections: self.connections,
             fall_over: default.fall_over.min(self.successors),
             ..default
         }

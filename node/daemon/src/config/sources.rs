@@ -11,7 +11,7 @@ use super::error::ConfigError;
 use super::values;
 
 /// The name of every setting.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "admin_allow_remote",
     "admin_listen",
     "admin_token_file",
@@ -19,6 +19,7 @@ pub const KEYS: [&str; 15] = [
     "bootstrap",
     "ca",
     "cert",
+    "connections",
     "data_dir",
     "key",
     "listen",

@@ -52,7 +52,7 @@ impl Default for Limits {
             connections: 512,
             inbound: 256,
             per_prefix: 8,
-            dials: 16,
+            dials: 64,
             handshake: Duration::from_secs(5),
             greeting: Duration::from_secs(5),
             stall: Duration::from_secs(10),

@@ -32,6 +32,7 @@ fn mixed(n: u64, origin: Peer) -> Message {
                 hops: 1,
                 remaining_ms: 1000,
                 refused: Vec::new(),
+                via: Vec::new(),
                 path: None,
             };
             let header = Bytes::from_static(b"header");

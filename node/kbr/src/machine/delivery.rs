@@ -1,15 +1,16 @@
 //! Messages that have arrived: delivered once, handled, refused and passed on; and telling their origins.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::Machine;
 use super::routing::name;
 use crate::bounded::{MAX_LIST, MAX_TEXT};
 use crate::failure::{Failure, Refusal};
-use crate::id::NodeId;
+use crate::id::{Key, NodeId};
 use crate::io::{Handling, Output};
-use crate::message::{Hop, Message, Outcome, Peer, Purpose};
+use crate::message::{Hop, Message, MessageId, Outcome, Peer, Purpose};
+use crate::order;
 use crate::time::Time;
 use crate::transit::{Aim, Parcel, Transit};
 use crate::window::{Name, Progress};
@@ -20,22 +21,41 @@ const TOLD: Duration = Duration::from_secs(2);
 /// How often one outcome is sent, at most.
 const TELLINGS: u8 = 3;
 
+/// An outcome on its way to its origin.
+#[derive(Debug, Clone)]
+pub(super) struct Telling {
+    to: Peer,
+    outcome: Outcome,
+    times: u8,
+    /// The node that it was given to.
+    by: Option<NodeId>,
+}
+
 /// Outcomes on their way to their origins, in order of time.
-#[derive(Debug, Default)]
-pub(super) struct Told(VecDeque<(Time, Peer, Outcome, u8)>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(VecDeque<(Time, Telling)>);
 
 impl Told {
-    fn note(&mut self, now: Time, to: Peer, outcome: Outcome, times: u8) {
-        while self.0.front().is_some_and(|(then, ..)| now.since(*then) > TOLD) || self.0.len() >= MAX_TOLD {
+    fn note(&mut self, now: Time, telling: Telling) {
+        while self.0.front().is_some_and(|(then, _)| now.since(*then) > TOLD) || self.0.len() >= MAX_TOLD {
             self.0.pop_front();
         }
-        self.0.push_back((now, to, outcome, times));
+        self.0.push_back((now, telling));
     }
 
-    fn take(&mut self, to: NodeId) -> VecDeque<(Time, Peer, Outcome, u8)> {
-        let (taken, kept) = std::mem::take(&mut self.0).into_iter().partition(|(_, peer, ..)| peer.id == to);
+    fn sent(&mut self, origin: NodeId, id: MessageId, by: NodeId) {
+        if let Some((_, telling)) = self.0.back_mut().filter(|(_, last)| last.to.id == origin && last.outcome.id == id)
+        {
+            telling.by = Some(by);
+        }
+    }
+
+    /// Takes those that this node was given and may have lost.
+    fn take(&mut self, by: NodeId) -> Vec<Telling> {
+        let (taken, kept) = std::mem::take(&mut self.0).into_iter().partition(|(_, telling)| telling.by == Some(by));
         self.0 = kept;
-        taken
+        let taken: VecDeque<(Time, Telling)> = taken;
+        taken.into_iter().map(|(_, telling)| telling).collect()
     }
 }
 
@@ -46,9 +66,9 @@ impl Machine {
         if origin.id != self.me.id {
             self.book.hint(self.now, origin);
         }
-        if transit.routed.envelope.purpose == Purpose::Lookup {
+        if !matches!(transit.routed.envelope.purpose, Purpose::App(_)) {
             let outcome = self.outcome_here(&transit, Ok(self.me));
-            self.tell(origin, outcome);
+            self.tell(&transit, outcome);
             return;
         }
         let name = name(&transit.routed);
@@ -56,7 +76,7 @@ impl Machine {
             Some(Progress::Ended(outcome)) => {
                 let outcome = Outcome::clone(outcome);
                 self.stats.duplicates += 1;
-                self.tell(origin, outcome);
+                self.tell(&transit, outcome);
             }
             Some(Progress::Handling(_) | Progress::PassedOn) => self.stats.duplicates += 1,
             None if self.window.is_busy() => self.overload(*transit),
@@ -88,7 +108,7 @@ impl Machine {
         };
         let outcome = self.outcome_here(&transit, result);
         self.window.ended(name, outcome.clone());
-        self.tell(transit.routed.envelope.origin, outcome);
+        self.tell(&transit, outcome);
     }
 
     /// The first node after this one that has not refused and is not known to have failed gets the message next.
@@ -127,7 +147,7 @@ impl Machine {
     /// A message ends here without having been handled.
     pub(super) fn fail(&mut self, transit: Transit, failure: Failure) {
         let outcome = self.outcome_here(&transit, Err(failure));
-        self.tell(transit.routed.envelope.origin, outcome);
+        self.tell(&transit, outcome);
     }
 
     pub(super) fn overload(&mut self, transit: Transit) {
@@ -143,7 +163,48 @@ impl Machine {
             Failure::HandlerFailed(text) => Failure::HandlerFailed(shortened(text)),
             other => other,
         });
-        Outcome { id: envelope.id, result, hops: envelope.hops, path }
+        let replicas = match (&result, envelope.purpose, envelope.key) {
+            (Ok(_), Purpose::Replicas(_) | Purpose::Finger, Some(key)) => self.known_replicas(key),
+            _ => Vec::new(),
+        };
+        Outcome { id: envelope.id, purpose: envelope.purpose, result, replicas, hops: envelope.hops, path }
+    }
+
+    /// The first nodes responsible for a key, as many as this node knows of.
+    fn known_replicas(&self, key: Key) -> Vec<Peer> {
+        let (me, successors, predecessors) = (self.me, self.ring.successors(), self.ring.predecessors());
+        let onward = [me].into_iter().chain(successors.iter().copied());
+        let mut replicas: Vec<Peer> = if let Some(owner) = order::owner_behind(predecessors, key) {
+            predecessors[..=owner].iter().rev().copied().chain(onward).collect()
+        } else if self.ring.owns(key) {
+            onward.collect()
+        } else {
+            let owner = order::owner_ahead(me.id, successors, key).unwrap_or(successors.len());
+            successors[owner..].to_vec()
+        };
+        // In a small ring the lists overlap.
+        let mut known = BTreeSet::new();
+        replicas.retain(|peer| known.insert(peer.id) && !self.probes.is_suspect(peer.id));
+        replicas.truncate(self.config.successors);
+        replicas
+    }
+
+    /// Whether this node can answer a lookup that another is responsible for.
+    pub(super) fn may_end_early(&self, transit: &Transit) -> bool {
+        let envelope = &transit.routed.envelope;
+        let Some(key) = envelope.key else { return false };
+        let wanted = match envelope.purpose {
+            Purpose::Replicas(wanted) => usize::from(wanted.max(1)),
+            Purpose::Finger => self.config.successors / 2,
+            Purpose::App(_) | Purpose::Lookup => return false,
+        };
+        self.known_replicas(key).len() >= wanted
+    }
+
+    pub(super) fn end_early(&mut self, transit: Parcel) {
+        let owner = transit.routed.envelope.key.and_then(|key| self.known_replicas(key).first().copied());
+        let outcome = self.outcome_here(&transit, owner.ok_or(Failure::Unreachable));
+        self.tell(&transit, outcome);
     }
 
     /// Adds this node to the path of a traced message.
@@ -155,28 +216,50 @@ impl Machine {
     }
 
     /// Tells the origin of a message how it ended.
-    pub(super) fn tell(&mut self, origin: Peer, outcome: Outcome) {
-        if origin.id == self.me.id {
+    pub(super) fn tell(&mut self, transit: &Transit, outcome: Outcome) {
+        let envelope = &transit.routed.envelope;
+        if envelope.origin.id == self.me.id {
             self.end(outcome);
         } else {
-            self.tell_once(origin, outcome, 1);
+            self.told.note(self.now, Telling { to: envelope.origin, outcome: outcome.clone(), times: 1, by: None });
+            self.send_back(envelope.via.clone(), envelope.origin, outcome);
         }
     }
 
-    fn tell_once(&mut self, origin: Peer, outcome: Outcome, times: u8) {
-        let to = self.book.peer(origin.id).unwrap_or(origin);
-        if times < TELLINGS {
-            self.told.note(self.now, to, outcome.clone(), times);
-        }
-        self.send(to, Message::Outcome(outcome));
-    }
-
-    /// The connection to a peer is lost: outcomes that it may not have got go again.
-    pub(super) fn tell_again(&mut self, peer: Peer) {
-        for (then, to, outcome, times) in self.told.take(peer.id) {
-            if self.now.since(then) <= TOLD {
-                self.tell_once(to, outcome, times + 1);
+    /// Sends an outcome back the way its message came: making connections for single answers would cost more time. The
+    /// node that has handled the message sends straight over a connection that is there, as the origin believes it; and
+    /// over a new one where the way is broken.
+    pub(super) fn send_back(&mut self, mut via: Vec<NodeId>, origin: Peer, outcome: Outcome) {
+        let origin = self.book.peer(origin.id).unwrap_or(origin);
+        let mut to = origin;
+        let handled_here = matches!(&outcome.result, Ok(handler) if handler.id == self.me.id);
+        if !handled_here || !self.book.is_connected(origin.id) {
+            while let Some(previous) = via.pop() {
+                let usable = self.book.is_connected(previous) && !self.probes.is_suspect(previous);
+                if let Some(peer) = self.book.peer(previous).filter(|_| usable) {
+                    to = peer;
+                    break;
+                }
             }
+        }
+        if to.id == origin.id {
+            via.clear();
+        }
+        self.told.sent(origin.id, outcome.id, to.id);
+        self.send(to, Message::Outcome { via, origin, outcome });
+    }
+
+    /// The connection to a peer is lost: outcomes that it may not have got or passed on go again, straight.
+    pub(super) fn tell_again(&mut self, peer: Peer) {
+        for mut telling in self.told.take(peer.id) {
+            let origin = self.book.peer(telling.to.id).unwrap_or(telling.to);
+            telling.times += 1;
+            let outcome = telling.outcome.clone();
+            if telling.times < TELLINGS {
+                telling.by = Some(origin.id);
+                self.told.note(self.now, telling);
+            }
+            self.send(origin, Message::Outcome { via: Vec::new(), origin, outcome });
         }
     }
 }

@@ -87,6 +87,7 @@ impl Machine {
         }
         self.stats.held += 1;
         transit.tried.clear();
+        transit.waited = true;
         self.held.push(self.now + self.config.timeout_min, transit);
     }
 }

@@ -25,7 +25,7 @@ const MAX_DOUBLINGS: u32 = 5;
 /// How often a node that has lost everyone dials the addresses that it once joined through.
 const REJOIN: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Step {
     /// Waiting for a connection to this address.
     Dialling(SocketAddr),
@@ -33,14 +33,16 @@ enum Step {
     Asking,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Search {
     step: Step,
     steps: u8,
+    /// The node that would be the predecessor.
+    before: Option<Peer>,
 }
 
 /// Ways into the ring, and the search that is under way.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Join {
     known: Vec<SocketAddr>,
     attempts: u32,
@@ -90,7 +92,7 @@ impl Machine {
             return;
         }
         let until = self.now + self.config.timeout_max * 2;
-        self.join.search = Some(Search { step: Step::Dialling(addr), steps: 0 });
+        self.join.search = Some(Search { step: Step::Dialling(addr), steps: 0, before: None });
         self.join.due = Some(until);
         self.outbox.push_back(Output::Dial { addr });
     }
@@ -120,7 +122,7 @@ impl Machine {
         }
         self.stats.searches += 1;
         self.join.due = None;
-        self.join.search = Some(Search { step: Step::Asking, steps: 0 });
+        self.join.search = Some(Search { step: Step::Asking, steps: 0, before: None });
         self.ask_before(peer);
     }
 
@@ -184,6 +186,9 @@ impl Machine {
             self.follow(before, next);
             return;
         }
+        if let Some(search) = &mut self.join.search {
+            search.before = Some(before);
+        }
         if self.ask_neighbours(next, Query::Successor).is_none() {
             self.on_search_failed();
         }
@@ -194,7 +199,7 @@ impl Machine {
             self.on_search_failed();
             return;
         };
-        self.join.search = None;
+        let before = self.join.search.take().and_then(|search| search.before);
         self.join.due = None;
         self.join.attempts = 0;
         if self.ring.is_nearer_successor(successor.id) {
@@ -203,8 +208,12 @@ impl Machine {
                 self.stabilize_at_once();
             } else {
                 self.become_member();
+                self.ask_for_links(successor);
             }
             self.send(successor, Message::Notify);
+            if let Some(before) = before.filter(|before| before.id != successor.id) {
+                self.send(before, Message::Arrived);
+            }
         }
     }
 
@@ -222,9 +231,31 @@ impl Machine {
     fn become_member(&mut self) {
         self.membership = Membership::Member;
         self.outbox.push_back(Output::Joined);
-        self.repair_due = Some(self.now + self.random.jitter(self.config.fingers));
-        self.keep_alive_due = Some(self.now + self.random.jitter(self.config.keep_alive));
+        self.repair_due = Some(self.now + self.random.jitter(self.config.fingers_min));
+        self.keep_alive_due = Some(self.now + self.random.jitter(self.config.keep_alive / 4));
         self.stabilize_at_once();
+    }
+
+    /// A ring smaller than it should be may be a piece of a larger one: asks at one of the addresses that this node once
+    /// joined through, or a node met earlier, in turn.
+    pub(super) fn look_for_others(&mut self) {
+        if self.join.search.is_some() || self.join.due.is_some() {
+            return;
+        }
+        self.join.attempts = self.join.attempts.wrapping_add(1);
+        let turn = self.join.attempts as usize / 2;
+        let known = self.join.known.len();
+        if self.join.attempts.is_multiple_of(2) && known > 0 {
+            let there = self.book.connected_at(self.join.known[turn % known]);
+            if there.is_none_or(|peer| !self.ring.contains(peer.id)) {
+                self.dial_known();
+            }
+            return;
+        }
+        let others: Vec<Peer> = self.book.all().filter(|peer| !self.ring.contains(peer.id)).collect();
+        if let Some(peer) = others.get(turn % others.len().max(1)) {
+            self.search_through(*peer);
+        }
     }
 
     /// No successor is left: the search begins again, at once where someone is remembered.

@@ -1,16 +1,21 @@
 //! Who is alive. A failed send or a missed answer only makes a node suspect; what fails it is the ping that follows
 //! (Bamboo's second chance, USENIX 2004).
 
+use core::time::Duration;
+
 use super::Machine;
+use crate::config::NEAR;
 use crate::id::NodeId;
 use crate::io::{Change, Output};
 use crate::message::{Message, Peer};
 use crate::probes::{Probe, TRIES};
 
-/// Predecessors that are kept connected and pinged.
-pub(super) const CLOSE_PREDECESSORS: usize = 4;
-/// Dead nodes that are pinged in one round of keep-alive.
-const RECALLS: usize = 4;
+/// Dead nodes that are pinged at once when one of them has answered: whatever kept them apart may be over for all.
+const URGENT_RECALLS: usize = 16;
+/// How often a node of a ring smaller than it should be looks for a larger one.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(20);
+/// Rounds of keep-alive in the time that a peer may be silent, so that none is silent for much longer.
+const ROUNDS: u32 = 6;
 
 impl Machine {
     pub(super) fn handle_connected(&mut self, peer: Peer) {
@@ -23,11 +28,23 @@ impl Machine {
         self.fingers.relocate(peer);
         self.on_sign_of_life(peer);
         self.on_connected_for_join(peer);
+        if self.fingers.contains(peer.id) {
+            // It may have forgotten, as a process does that was started again.
+            self.send(peer, Message::Link);
+        }
+    }
+
+    pub(super) fn handle_round_trip(&mut self, id: NodeId, rtt: Duration) {
+        self.book.measured(id, rtt);
+        if let Some(peer) = self.book.peer(id) {
+            self.consider(peer);
+        }
     }
 
     pub(super) fn handle_disconnected(&mut self, id: NodeId) {
         let Some(peer) = self.book.peer(id) else { return };
         self.book.disconnect(id);
+        self.backpointers.remove(id);
         self.acks.take(id);
         match self.probes.get(id) {
             // The ping was to make a new connection, and that has failed.
@@ -50,7 +67,7 @@ impl Machine {
 
     /// Whether this node wants to know when a peer dies.
     fn is_needed(&self, id: NodeId) -> bool {
-        self.ring.contains(id) || self.fingers.contains(id) || self.watched.contains(&id)
+        self.is_near(id) || self.fingers.contains(id) || self.watched.contains(&id)
     }
 
     /// Routes around a node at once, and gives it a second chance.
@@ -92,9 +109,7 @@ impl Machine {
         if probe.timed {
             self.book.sample(from.id, self.now.since(probe.sent));
         }
-        if self.fingers.adopt(from.id) {
-            self.stats.fingers_fixed += 1;
-        }
+        self.consider(from);
         self.settle_notifier(from.id);
         self.held.release(self.now);
     }
@@ -106,10 +121,8 @@ impl Machine {
         }
         if self.probes.find(peer.id) {
             self.stats.returned += 1;
-            if self.is_member() {
-                // It may have lived on in another ring, which this search then joins to ours.
-                self.search_through(peer);
-            }
+            self.recall_all = true;
+            self.on_returned(peer);
         }
     }
 
@@ -118,6 +131,9 @@ impl Machine {
             self.stats.timeouts += 1;
             let heard = self.book.heard(probe.peer.id).is_some_and(|heard| heard > probe.sent);
             if heard {
+                if self.probes.trust(probe.peer.id) {
+                    self.held.release(self.now);
+                }
                 self.settle_notifier(probe.peer.id);
             } else if probe.tries < TRIES {
                 self.ping(probe.peer, probe.tries + 1);
@@ -144,6 +160,7 @@ impl Machine {
         self.probes.trust(peer.id);
         let removed = self.ring.remove(peer.id);
         self.fingers.remove(peer.id);
+        self.backpointers.remove(peer.id);
         if let Some(tail) = removed.predecessor {
             self.rectify();
             if self.ring.predecessor().is_none() {
@@ -151,6 +168,7 @@ impl Machine {
             }
         }
         if removed.any {
+            self.probe_near();
             self.stabilize_at_once();
         }
         self.fail_questions(peer);
@@ -164,20 +182,34 @@ impl Machine {
         }
     }
 
-    /// Pings whoever has been silent for a period, and now and then a node that was lost.
+    /// Pings whoever has been silent for long, and now and then a node that was lost.
     pub(super) fn handle_keep_alive_timer(&mut self) {
         if self.keep_alive_due.is_none_or(|due| due > self.now) {
             return;
         }
         let period = self.config.keep_alive;
-        self.keep_alive_due = Some(self.now + self.random.jitter(period));
-        let silent = |peer: &Peer| self.book.heard(peer.id).is_none_or(|heard| self.now.since(heard) >= period / 2);
-        let kept: Vec<Peer> = self.kept().into_iter().filter(silent).collect();
+        self.keep_alive_due = Some(self.now + self.random.jitter(period / ROUNDS));
+        let silent = |peer: &Peer| self.book.heard(peer.id).is_none_or(|heard| self.now.since(heard) >= period);
+        let links = self.kept().into_iter().chain(self.backpointers.peers());
+        let links: Vec<Peer> = links.filter(silent).collect();
         let (watched, unknown): (Vec<_>, Vec<_>) =
             self.watched.iter().copied().partition(|id| self.book.peer(*id).is_some());
         let watched: Vec<Peer> = watched.into_iter().filter_map(|id| self.book.peer(id)).filter(silent).collect();
-        let lost = self.probes.recall(self.now, RECALLS, self.ring.is_alone());
-        for peer in kept.into_iter().chain(watched).chain(lost) {
+        let urgent = std::mem::take(&mut self.recall_all) || self.ring.is_alone();
+        let lost = if urgent {
+            self.probes.recall(self.now, URGENT_RECALLS)
+        } else if self.probes.is_recall_due(self.now) {
+            let pace = self.random.jitter(self.probes.recall_pace());
+            self.probes.next_recall(self.now + pace);
+            self.probes.recall(self.now, 1)
+        } else {
+            Vec::new()
+        };
+        if self.ring.is_short() && self.looked_for_others.is_none_or(|then| self.now.since(then) >= LOOK_FOR_OTHERS) {
+            self.looked_for_others = Some(self.now);
+            self.look_for_others();
+        }
+        for peer in links.into_iter().chain(watched).chain(lost) {
             self.probe(peer);
         }
         for id in unknown {
@@ -185,11 +217,39 @@ impl Machine {
         }
     }
 
-    /// The nodes to stay connected with: successors, the nearest predecessors, fingers; each once.
+    /// After a loss the next neighbours in the lists are known by hearsay alone: all are asked at once, so that many
+    /// that died together are found out together.
+    fn probe_near(&mut self) {
+        let unheard = |peer: &Peer| !self.book.is_connected(peer.id);
+        let near: Vec<Peer> = self.near().into_iter().filter(unheard).collect();
+        for peer in near {
+            self.probe(peer);
+        }
+    }
+
+    /// Successors that a connection is kept to, nearest first: all of them in a ring too small for fingers.
+    pub(super) fn near_successors(&self) -> &[Peer] {
+        let successors = self.ring.successors();
+        if self.ring.is_short() { successors } else { &successors[..NEAR.min(successors.len())] }
+    }
+
+    /// The same for predecessors.
+    fn near_predecessors(&self) -> &[Peer] {
+        let predecessors = self.ring.predecessors();
+        if self.ring.is_short() { predecessors } else { &predecessors[..NEAR.min(predecessors.len())] }
+    }
+
+    pub(super) fn near(&self) -> Vec<Peer> {
+        self.near_successors().iter().chain(self.near_predecessors()).copied().collect()
+    }
+
+    fn is_near(&self, id: NodeId) -> bool {
+        self.near_successors().iter().chain(self.near_predecessors()).any(|peer| peer.id == id)
+    }
+
+    /// The nodes to stay connected with: the nearest neighbours and fingers; each once.
     pub(super) fn kept(&self) -> Vec<Peer> {
-        let before = self.ring.predecessors().iter().take(CLOSE_PREDECESSORS).copied();
-        let mut kept: Vec<Peer> =
-            self.ring.successors().iter().copied().chain(before).chain(self.fingers.peers()).collect();
+        let mut kept: Vec<Peer> = self.near().into_iter().chain(self.fingers.peers()).collect();
         kept.sort();
         kept.dedup_by_key(|peer| peer.id);
         kept

@@ -5,9 +5,10 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::Machine;
-use crate::id::{Interval, Key};
+use crate::digest::digest;
+use crate::id::{Interval, Key, NodeId};
 use crate::io::Output;
-use crate::message::{Message, Peer};
+use crate::message::{Message, Part, Peer};
 use crate::questions::{Query, Question};
 use crate::wire::MAX_FRAME;
 
@@ -17,6 +18,31 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Predecessors and successors, nearest first; none where the peer did not answer or is not a member.
 pub(super) type Answer = Option<(Vec<Peer>, Vec<Peer>)>;
 
+/// The lists that the first successor and the predecessor answered with last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Remembered {
+    successor: Option<Lists>,
+    predecessor: Option<Lists>,
+}
+
+#[derive(Debug, Clone)]
+struct Lists {
+    of: NodeId,
+    digest: u64,
+    predecessors: Vec<Peer>,
+    successors: Vec<Peer>,
+}
+
+impl Remembered {
+    fn place(&mut self, query: &Query) -> Option<&mut Option<Lists>> {
+        match query {
+            Query::Stabilize => Some(&mut self.successor),
+            Query::Refresh => Some(&mut self.predecessor),
+            _ => None,
+        }
+    }
+}
+
 impl Machine {
     /// How long a peer may take to answer; a connection may have to be made first.
     pub(super) fn patience(&self, peer: Peer) -> Duration {
@@ -24,8 +50,15 @@ impl Machine {
     }
 
     pub(super) fn ask_neighbours(&mut self, to: Peer, query: Query) -> Option<u64> {
+        let part = match query {
+            Query::Stabilize => Part::Successors,
+            Query::Refresh | Query::Candidate(_) => Part::Predecessors,
+            _ => Part::Both,
+        };
+        let remembered = self.remembered.place(&query).and_then(|lists| lists.as_ref());
+        let known = remembered.filter(|lists| lists.of == to.id).map_or(0, |lists| lists.digest);
         let request = self.ask(to, query)?;
-        self.send(to, Message::GetNeighbours { request });
+        self.send(to, Message::GetNeighbours { request, part, known });
         Some(request)
     }
 
@@ -42,15 +75,40 @@ impl Machine {
         Some(request)
     }
 
-    pub(super) fn on_get_neighbours(&mut self, from: Peer, request: u64) {
+    pub(super) fn on_get_neighbours(&mut self, from: Peer, request: u64, part: Part, known: u64) {
+        let (predecessors, successors) = (self.ring.predecessors(), self.ring.successors());
+        let (predecessors, successors) = match part {
+            Part::Successors => (&predecessors[..predecessors.len().min(1)], successors),
+            Part::Predecessors => (predecessors, &[][..]),
+            Part::Both => (predecessors, successors),
+        };
         let joined = self.is_member();
-        let predecessors = self.ring.predecessors().to_vec();
-        let successors = self.ring.successors().to_vec();
-        self.send(from, Message::Neighbours { request, joined, predecessors, successors });
+        if joined && known == digest(predecessors, successors) {
+            self.send(from, Message::Unchanged { request });
+        } else {
+            let (predecessors, successors) = (predecessors.to_vec(), successors.to_vec());
+            self.send(from, Message::Neighbours { request, joined, predecessors, successors });
+        }
+        if joined && part == Part::Successors {
+            self.on_notify(from);
+        }
+    }
+
+    /// The answer is the one remembered.
+    pub(super) fn on_unchanged(&mut self, from: Peer, request: u64) {
+        let Some(question) = self.answered(from, request) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        let lists = self.remembered.place(&question.query).and_then(|lists| lists.as_ref());
+        let lists = lists.filter(|lists| lists.of == from.id);
+        let answer = lists.map(|lists| (lists.predecessors.clone(), lists.successors.clone()));
+        let alive = answer.is_some();
+        self.on_answer(question, answer, alive);
     }
 
     pub(super) fn on_find_predecessor(&mut self, from: Peer, request: u64, key: Key) {
-        let known = self.ring.neighbours().chain(self.fingers.peers());
+        let known = self.ring.neighbours().chain(self.fingers.peers()).chain(self.backpointers.peers());
         let nearer = known.filter(|peer| {
             Interval::open(self.me.id, key).contains(peer.id) && !self.probes.is_suspect(peer.id) && peer.id != key
         });
@@ -64,6 +122,11 @@ impl Machine {
                 if let Some((predecessors, successors)) = &answer {
                     for peer in predecessors.iter().chain(successors).filter(|peer| peer.id != self.me.id) {
                         self.book.hint(self.now, *peer);
+                    }
+                    if let Some(place) = self.remembered.place(&question.query) {
+                        let (predecessors, successors) = (predecessors.clone(), successors.clone());
+                        let digest = digest(&predecessors, &successors);
+                        *place = Some(Lists { of: from.id, digest, predecessors, successors });
                     }
                 }
                 self.on_answer(question, answer, true);
@@ -98,6 +161,9 @@ impl Machine {
     /// `alive` says whether the peer has spoken: a node that answers without being a member is no neighbour.
     fn on_answer(&mut self, question: Question, answer: Answer, alive: bool) {
         let Question { to, query, .. } = question;
+        if let Some((predecessors, successors)) = &answer {
+            self.recheck(predecessors.iter().chain(successors));
+        }
         match query {
             Query::Stabilize => self.on_successor_answer(to, answer, alive),
             Query::Between => self.on_between_answer(to, answer),
@@ -106,7 +172,18 @@ impl Machine {
             Query::Before => self.on_search_failed(),
             Query::Successors => self.on_search_successors(to, answer),
             Query::Successor => self.on_search_successor(to, answer),
+            Query::Links => {}
+            Query::Seek(id, path) => self.on_seek_silent(id, path),
             Query::Walk(request) => self.outbox.push_back(Output::Neighbours { request, neighbours: answer }),
+        }
+    }
+
+    /// Nodes that this one holds for dead, and another lists, may be alive after all.
+    fn recheck<'a>(&mut self, listed: impl Iterator<Item = &'a Peer>) {
+        let now = self.now;
+        let doubtful: Vec<Peer> = listed.filter(|peer| self.probes.recheck(now, peer.id)).copied().collect();
+        for peer in doubtful {
+            self.probe(peer);
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Machine;
 use crate::failure::Failure;
 use crate::header::MAX_HEADER;
-use crate::id::Key;
+use crate::id::{Key, NodeId};
 use crate::io::{Output, RouteRequest};
 use crate::message::{Envelope, MessageId, Outcome, Peer, Purpose, Routed};
 use crate::pending::{Due, Owner};
@@ -28,25 +28,46 @@ impl Machine {
         }
         let envelope = self.envelope(id, key, Purpose::App(dispatch));
         let deadline = self.now + deadline.unwrap_or(self.config.deadline);
-        self.start(Owner::Caller, Routed { envelope, header, payload }, aim, deadline);
+        let routed = Routed { envelope, header, payload };
+        if self.note_start(Owner::Caller, &routed, aim, deadline) {
+            self.set_out(routed, aim, deadline, false);
+        }
     }
 
-    pub(super) fn start_lookup(&mut self, id: MessageId, key: Key) {
-        self.start_lookup_for(Owner::Caller, id, key);
+    /// Looks for the node responsible for a key, or for so many of its replica set.
+    pub(super) fn start_lookup(&mut self, id: MessageId, key: Key, replicas: u8) {
+        let purpose = if replicas == 0 { Purpose::Lookup } else { Purpose::Replicas(replicas) };
+        self.start_lookup_for(Owner::Caller, id, key, purpose);
     }
 
-    pub(super) fn start_lookup_for(&mut self, owner: Owner, id: MessageId, key: Key) {
-        let envelope = Envelope { path: Some(Vec::new()), ..self.envelope(id, Some(key), Purpose::Lookup) };
-        let routed = Routed { envelope, header: Bytes::new(), payload: Bytes::new() };
+    pub(super) fn start_lookup_for(&mut self, owner: Owner, id: MessageId, key: Key, purpose: Purpose) {
+        let Some((routed, deadline)) = self.register(owner, self.lookup(id, key, purpose)) else { return };
+        self.set_out(routed, Aim::Ring, deadline, false);
+    }
+
+    /// Notes a lookup that goes out in another way. Says whether it may.
+    pub(super) fn register_lookup(&mut self, owner: Owner, id: MessageId, key: Key, purpose: Purpose) -> bool {
+        self.register(owner, self.lookup(id, key, purpose)).is_some()
+    }
+
+    fn register(&mut self, owner: Owner, routed: Routed) -> Option<(Routed, Time)> {
         let deadline = self.now + self.config.deadline;
-        self.start(owner, routed, Aim::Ring, deadline);
+        self.note_start(owner, &routed, Aim::Ring, deadline).then_some((routed, deadline))
+    }
+
+    fn lookup(&self, id: MessageId, key: Key, purpose: Purpose) -> Routed {
+        let path = (purpose != Purpose::Finger).then(Vec::new);
+        let envelope = Envelope { path, ..self.envelope(id, Some(key), purpose) };
+        Routed { envelope, header: Bytes::new(), payload: Bytes::new() }
     }
 
     fn envelope(&self, id: MessageId, key: Option<Key>, purpose: Purpose) -> Envelope {
-        Envelope { id, origin: self.me, key, purpose, hops: 0, remaining_ms: 0, refused: Vec::new(), path: None }
+        let (refused, via) = (Vec::new(), Vec::new());
+        Envelope { id, origin: self.me, key, purpose, hops: 0, remaining_ms: 0, refused, via, path: None }
     }
 
-    fn start(&mut self, owner: Owner, routed: Routed, aim: Aim, deadline: Time) {
+    /// Says whether the message may set out; else it has ended.
+    fn note_start(&mut self, owner: Owner, routed: &Routed, aim: Aim, deadline: Time) -> bool {
         let id = routed.envelope.id;
         if self.pending.contains(id) {
             // The message of that id ends once, and so does this one with it.
@@ -59,12 +80,14 @@ impl Machine {
         } else {
             self.stats.started += u64::from(owner == Owner::Caller);
             self.pending.start(self.now, owner, routed.clone(), aim, deadline);
-            self.set_out(routed, aim, deadline, false);
+            return true;
         }
+        false
     }
 
     fn set_out(&mut self, routed: Routed, aim: Aim, deadline: Time, asked: bool) {
-        let transit = Box::new(Transit { routed, previous: self.me, deadline, tried: Vec::new(), asked, aim });
+        let transit =
+            Box::new(Transit { routed, previous: self.me, deadline, tried: Vec::new(), waited: false, asked, aim });
         if matches!(aim, Aim::Node(to) if to.id == self.me.id) {
             self.arrive(transit);
         } else {
@@ -76,7 +99,7 @@ impl Machine {
     fn refuse(&mut self, id: MessageId, failure: Failure) {
         self.stats.started += 1;
         self.stats.ended_failed += 1;
-        self.outbox.push_back(Output::Ended(Outcome { id, result: Err(failure), hops: 0, path: None }));
+        self.outbox.push_back(Output::Ended(Outcome::failed(id, Purpose::Lookup, failure)));
     }
 
     /// An application here has changed a message that started here: a second attempt sends the changed one.
@@ -91,9 +114,17 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_outcome(&mut self, from: Peer, outcome: Outcome) {
-        // A node speaks for itself only: who says that it was handled has handled it.
-        if matches!(&outcome.result, Ok(handler) if handler.id != from.id) {
+    /// An outcome, for this node or on its way back through it.
+    pub(super) fn on_outcome(&mut self, from: Peer, via: Vec<NodeId>, origin: Peer, outcome: Outcome) {
+        if origin.id != self.me.id {
+            self.stats.relayed += 1;
+            self.send_back(via, origin, outcome);
+            return;
+        }
+        // A stranger speaks for itself only: who says that it was handled has handled it. A node that messages are sent
+        // through is believed what it brings back, as it could have answered itself.
+        let sent = self.pending.get_mut(outcome.id).is_some_and(|origin| origin.sent_to.contains(&from.id));
+        if matches!(&outcome.result, Ok(handler) if handler.id != from.id) && !sent {
             self.stats.dropped += 1;
             return;
         }
@@ -103,8 +134,9 @@ impl Machine {
     /// Ends a message that started here. What is not waited for any more is ignored.
     pub(super) fn end(&mut self, outcome: Outcome) {
         let Some(origin) = self.pending.end(outcome.id) else { return };
+        self.seeks.forget(outcome.id);
         match (origin.owner, outcome.result.is_ok()) {
-            (Owner::Finger(exponent), _) => self.on_finger_outcome(exponent, outcome),
+            (Owner::Finger(slot), _) => self.on_finger_outcome(slot, outcome),
             (Owner::Caller, ok) => {
                 let count = if ok { &mut self.stats.ended_ok } else { &mut self.stats.ended_failed };
                 *count += 1;
@@ -114,7 +146,7 @@ impl Machine {
     }
 
     pub(super) fn end_failed(&mut self, id: MessageId, failure: Failure) {
-        self.end(Outcome { id, result: Err(failure), hops: 0, path: None });
+        self.end(Outcome::failed(id, Purpose::Lookup, failure));
     }
 
     pub(super) fn handle_origin_timers(&mut self) {
@@ -134,10 +166,16 @@ impl Machine {
         }
         let Some(origin) = self.pending.get_mut(id) else { return };
         let (routed, deadline) = (origin.routed.clone(), origin.deadline);
+        if routed.envelope.purpose == Purpose::Finger {
+            return;
+        }
         // A hint that has led nowhere is not tried again.
         let aim = if matches!(origin.aim, Aim::Node(_)) { origin.aim } else { Aim::Ring };
         self.stats.retries += 1;
-        self.set_out(routed, aim, deadline, true);
+        match (routed.envelope.purpose, routed.envelope.key) {
+            (Purpose::Lookup | Purpose::Replicas(_), Some(key)) => self.seek(id, key, 1),
+            _ => self.set_out(routed, aim, deadline, true),
+        }
     }
 
     fn on_deadline(&mut self, id: MessageId) {

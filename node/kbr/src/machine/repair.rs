@@ -1,48 +1,162 @@
-//! Repairing fingers, one a round.
+//! Finding and improving fingers, one slot a round.
+//!
+//! While slots are empty rounds follow quickly. After that each round measures one more node of one slot, and the more
+//! nodes have been measured the rarer rounds become: the first few samples bring most of what there is to gain.
 
 use core::time::Duration;
 
 use super::Machine;
-use crate::message::Outcome;
+use crate::failure::Failure;
+use crate::fingers::Slot;
+use crate::message::{Message, Outcome, Peer, Purpose};
 use crate::pending::Owner;
+use crate::questions::Query;
 
-/// How much longer the period gets at most in a ring too small for fingers, or whose fingers do not change.
-const SLOWEST: u32 = 8;
+/// A node replaces a finger where its round-trip time is at most this share, in percent: less would have fingers change
+/// with every measurement. Bamboo's `rt_scale` is 90.
+const CLEARLY_NEARER: u32 = 80;
+/// How much longer a round takes for each candidate tried in every slot, once all have been looked at.
+const PACE: Duration = Duration::from_millis(1500);
 
 impl Machine {
     pub(super) fn handle_repair_timer(&mut self) {
         if self.repair_due.is_none_or(|due| due > self.now) {
             return;
         }
-        let last = self.ring.successors().last().filter(|_| !self.ring.is_short());
-        let exponent = last.and_then(|last| self.fingers.turn(last.id));
-        match exponent {
-            Some(exponent) => {
-                let id = self.random.number();
-                let start = self.me.id.plus_power(exponent);
-                self.start_lookup_for(Owner::Finger(exponent), id, start);
-            }
-            None => self.fingers.clear(),
+        let nearest = if self.ring.is_short() { None } else { self.near_successors().last().map(|peer| peer.id) };
+        for lost in self.fingers.divide(nearest) {
+            self.send(lost, Message::Unlink);
         }
-        self.repair_due = Some(self.now + self.random.jitter(self.repair_period(exponent.is_some())));
+        if let Some((slot, _)) = self.fingers.turn()
+            && !self.try_candidates(slot)
+            && let Some(start) = self.fingers.start(slot)
+        {
+            let id = self.random.number();
+            self.start_lookup_for(Owner::Finger(slot), id, start, Purpose::Finger);
+        }
+        self.repair_due = Some(self.now + self.random.jitter(self.repair_period()));
     }
 
-    fn repair_period(&self, needed: bool) -> Duration {
-        if needed { self.config.fingers } else { self.config.fingers * SLOWEST }
+    fn repair_period(&self) -> Duration {
+        let longest = self.config.fingers_max;
+        if self.ring.is_short() {
+            return self.config.fingers_min.max(self.config.stabilize_max).min(longest);
+        }
+        if !self.fingers.is_settled() {
+            return self.config.fingers_min;
+        }
+        (PACE * (1 + self.fingers.effort())).clamp(self.config.fingers_min, longest)
     }
 
-    pub(super) fn on_finger_outcome(&mut self, exponent: u32, outcome: Outcome) {
-        match outcome.result {
-            Ok(owner) if owner.id == self.me.id || !self.ring.contains(owner.id) => {
-                if let Some(candidate) = self.fingers.found(exponent, owner) {
+    pub(super) fn on_finger_outcome(&mut self, slot: Slot, outcome: Outcome) {
+        if matches!(outcome.result, Err(Failure::NotJoined)) {
+            return;
+        }
+        let me = self.me.id;
+        let others = outcome.replicas.into_iter().filter(|peer| peer.id != me && !self.probes.is_lost(peer.id));
+        let others: Vec<Peer> = others.collect();
+        for peer in &others {
+            self.book.hint(self.now, *peer);
+        }
+        self.fingers.propose(slot, others.into_iter());
+        if !self.try_candidates(slot) {
+            self.fingers.note_tried(slot);
+        }
+    }
+
+    /// Tries the next candidate of a slot that is worth it. Says whether there was one.
+    fn try_candidates(&mut self, slot: Slot) -> bool {
+        loop {
+            let book = &self.book;
+            let known = |peer: &Peer| book.round_trip(peer.id).map_or(u64::MAX, |rtt| rtt.as_micros() as u64);
+            let Some(candidate) = self.fingers.take_candidate(slot, known) else { return false };
+            // The nearest neighbours behind are linked already.
+            if self.ring.predecessors().contains(&candidate) {
+                continue;
+            }
+            self.fingers.note_tried(slot);
+            let measured = self.book.round_trip(candidate.id).filter(|_| self.book.is_connected(candidate.id));
+            if self.fingers.finger(slot).is_none() {
+                self.fingers.ask(slot, candidate);
+                self.send(candidate, Message::Link);
+                return true;
+            }
+            match measured {
+                Some(_) => self.consider(candidate),
+                None => {
                     self.probe(candidate);
+                    return true;
                 }
             }
-            Ok(neighbour) => {
-                // The lists hold it already; beyond it the next finger may differ.
-                self.fingers.covered(exponent, neighbour);
+        }
+    }
+
+    /// A peer's round-trip time is known: it becomes the finger of its slot where it is clearly nearer than the present.
+    pub(super) fn consider(&mut self, peer: Peer) {
+        if !self.is_member() || self.ring.contains(peer.id) || self.fingers.contains(peer.id) {
+            return;
+        }
+        let Some(slot) = self.fingers.slot_of(peer.id) else { return };
+        let Some(finger) = self.fingers.finger(slot) else { return };
+        let (Some(new), Some(old)) = (self.book.round_trip(peer.id), self.book.round_trip(finger.id)) else { return };
+        if new * 100 < old * CLEARLY_NEARER {
+            self.fingers.ask(slot, peer);
+            self.send(peer, Message::Link);
+        }
+    }
+
+    pub(super) fn on_link(&mut self, from: Peer) {
+        let accepted = self.is_member() && self.backpointers.admit(from);
+        self.send(from, Message::Linked { accepted });
+    }
+
+    pub(super) fn on_linked(&mut self, from: Peer, accepted: bool) {
+        match self.fingers.answered(from, accepted) {
+            Some(replaced) => {
+                self.stats.fingers_fixed += 1;
+                if let Some(old) = replaced.filter(|old| old.id != from.id) {
+                    self.send(old, Message::Unlink);
+                }
             }
-            Err(_) => self.fingers.missed(exponent),
+            None if !accepted => {
+                // It was one once, and has no room for it any more.
+                self.fingers.remove(from.id);
+            }
+            None => self.send(from, Message::Unlink),
+        }
+    }
+
+    pub(super) fn on_unlink(&mut self, from: Peer) {
+        self.backpointers.remove(from.id);
+        self.fingers.remove(from.id);
+    }
+
+    /// A new member asks its successor, whose fingers are near its own, for candidates (MIT Chord's warm start).
+    pub(super) fn ask_for_links(&mut self, successor: Peer) {
+        if let Some(request) = self.ask(successor, Query::Links) {
+            self.send(successor, Message::GetLinks { request });
+        }
+    }
+
+    pub(super) fn on_get_links(&mut self, from: Peer, request: u64) {
+        let mut links: Vec<Peer> = self.fingers.peers().chain(self.backpointers.peers()).collect();
+        links.retain(|peer| peer.id != from.id && !self.probes.is_suspect(peer.id));
+        links.truncate(crate::bounded::MAX_LIST);
+        self.send(from, Message::Links { request, links });
+    }
+
+    pub(super) fn on_links(&mut self, from: Peer, request: u64, links: Vec<Peer>) {
+        let Some(question) = self.answered(from, request) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        if question.query == Query::Links {
+            let nearest = if self.ring.is_short() { None } else { self.near_successors().last().map(|peer| peer.id) };
+            self.fingers.divide(nearest);
+            for peer in links.into_iter().filter(|peer| peer.id != self.me.id) {
+                self.book.hint(self.now, peer);
+                self.fingers.propose_one(peer);
+            }
         }
     }
 }

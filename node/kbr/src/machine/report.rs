@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::routing::Table;
+use super::table::Table;
 use super::{Machine, Membership};
 use crate::id::{Interval, NodeId};
 use crate::io::{Change, Output};
@@ -13,16 +13,17 @@ use crate::time::Time;
 use crate::view::RingView;
 
 /// How old the round-trip times of a view may become.
-const VIEW_AGE: Duration = Duration::from_secs(1);
+const VIEW_AGE: Duration = Duration::from_secs(4);
 
 /// What the layer above has been told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reported {
     membership: Membership,
     successors: Vec<Peer>,
     predecessors: Vec<Peer>,
     ring_changes: u64,
-    finger_changes: u64,
+    link_changes: u64,
+    near: Vec<NodeId>,
     kept: Vec<Peer>,
     /// The start of the range of keys that this node is responsible for.
     after: Option<NodeId>,
@@ -36,7 +37,8 @@ impl Reported {
             successors: Vec::new(),
             predecessors: Vec::new(),
             ring_changes: 0,
-            finger_changes: 0,
+            link_changes: 0,
+            near: Vec::new(),
             kept: Vec::new(),
             after: None,
             viewed: now,
@@ -56,6 +58,7 @@ pub(super) fn outside(me: Peer) -> RingView {
         predecessors: Vec::new(),
         successors: Vec::new(),
         fingers: Vec::new(),
+        backpointers: Vec::new(),
         round_trips: BTreeMap::new(),
     }
 }
@@ -63,20 +66,29 @@ pub(super) fn outside(me: Peer) -> RingView {
 impl Machine {
     pub(super) fn report(&mut self) {
         let ring = self.ring.changes() != self.reported.ring_changes || self.membership != self.reported.membership;
-        let fingers = self.fingers.changes() != self.reported.finger_changes;
+        let link_changes = self.fingers.changes() + self.backpointers.changes() + self.book.connections();
+        let links = link_changes != self.reported.link_changes;
         self.reported.ring_changes = self.ring.changes();
-        self.reported.finger_changes = self.fingers.changes();
+        self.reported.link_changes = link_changes;
         if ring {
             self.report_neighbours();
         }
-        if ring || fingers {
-            self.table = Table::new(self.me.id, self.ring.neighbours().chain(self.fingers.peers()));
+        if ring || links {
             self.report_kept();
         }
-        if ring || fingers || self.now.since(self.reported.viewed) >= VIEW_AGE {
+        if ring || links || self.now.since(self.reported.viewed) >= VIEW_AGE {
             self.reported.viewed = self.now;
+            self.renew_table();
             self.renew_view();
         }
+    }
+
+    fn renew_table(&mut self) {
+        let near: Vec<Peer> = self.near();
+        let others: Vec<Peer> = self.fingers.peers().chain(self.backpointers.peers()).collect();
+        let successors = self.ring.successors();
+        let farthest = successors.last().map(|peer| (peer.id, successors.len()));
+        self.table = Table::new(self.me.id, &near, &others, farthest, &self.book);
     }
 
     fn report_neighbours(&mut self) {
@@ -92,8 +104,14 @@ impl Machine {
             self.outbox.push_back(Output::Update(Change::Left(*node)));
         }
         self.report_range();
-        if self.is_member() {
-            self.on_neighbours_changed();
+        // What waits may have waited for this.
+        self.held.release(self.now);
+        let near: Vec<NodeId> = self.near().into_iter().map(|peer| peer.id).collect();
+        if near != self.reported.near {
+            self.reported.near = near;
+            if self.is_member() {
+                self.on_neighbours_changed();
+            }
         }
     }
 
@@ -119,7 +137,8 @@ impl Machine {
     fn report_kept(&mut self) {
         let kept = self.kept();
         if kept != self.reported.kept {
-            self.book.pin(kept.iter().map(|peer| peer.id).collect());
+            let pinned = kept.iter().copied().chain(self.ring.neighbours()).chain(self.backpointers.peers());
+            self.book.pin(pinned.map(|peer| peer.id).collect());
             self.reported.kept.clone_from(&kept);
             self.outbox.push_back(Output::Keep(kept));
         }
@@ -136,6 +155,7 @@ impl Machine {
             predecessors: self.ring.predecessors().to_vec(),
             successors: self.ring.successors().to_vec(),
             fingers: fingers.collect(),
+            backpointers: self.backpointers.peers().collect(),
             round_trips: self.book.round_trips(),
         });
     }

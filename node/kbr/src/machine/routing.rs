@@ -1,41 +1,19 @@
-//! Where a message goes next: greedy routing over successors, predecessors and fingers.
+//! Where a message goes next: to the node responsible for its key where that is known, else on over the best link.
 
 use core::time::Duration;
 
 use super::Machine;
+use super::table::Way;
+use crate::bounded::MAX_LIST;
 use crate::failure::Failure;
 use crate::header::Dispatch;
-use crate::id::{Id, Interval, Key, NodeId};
+use crate::id::{Interval, Key, NodeId};
 use crate::io::{Output, Verdict};
 use crate::message::{Message, Peer, Purpose, Routed};
 use crate::order;
 use crate::transit::{Aim, Parcel, Transit};
 use crate::window::Name;
 use crate::wire::MAX_PAYLOAD;
-
-/// All nodes that a message can be sent on to, clockwise, with their distance from this node.
-#[derive(Debug, Default)]
-pub(super) struct Table(Vec<(Id, Peer)>);
-
-impl Table {
-    pub(super) fn new(me: NodeId, peers: impl Iterator<Item = Peer>) -> Table {
-        let mut table: Vec<(Id, Peer)> = peers.map(|peer| (me.distance_to(peer.id), peer)).collect();
-        table.sort();
-        table.dedup_by_key(|(way, _)| *way);
-        Table(table)
-    }
-
-    /// The nodes before the point at `way`, the nearest to it first.
-    fn before(&self, way: Id) -> impl Iterator<Item = Peer> {
-        let end = self.0.partition_point(|(other, _)| *other < way);
-        self.0[..end].iter().rev().map(|(_, peer)| *peer)
-    }
-
-    /// Whether any of the nodes is at the point at `way` or beyond it.
-    fn reaches(&self, way: Id) -> bool {
-        self.0.last().is_some_and(|(last, _)| *last >= way)
-    }
-}
 
 /// What is to be done with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +23,16 @@ enum Next {
     To(Peer),
     /// Every way on is suspect or has failed.
     Hold,
+}
+
+/// What the lists say of the node responsible for a key.
+enum Known {
+    /// It, or the node next in line.
+    Owner(Peer),
+    /// All in question are suspect or have failed.
+    Unusable,
+    /// Nothing.
+    Nobody,
 }
 
 impl Machine {
@@ -61,7 +49,15 @@ impl Machine {
         }
         let deadline = self.now + Duration::from_millis(u64::from(envelope.remaining_ms));
         let addressed = envelope.key.is_none() || !envelope.refused.is_empty();
-        let transit = Transit { routed, previous: from, deadline, tried: Vec::new(), asked: false, aim: Aim::Ring };
+        let transit = Transit {
+            routed,
+            previous: from,
+            deadline,
+            tried: Vec::new(),
+            waited: false,
+            asked: false,
+            aim: Aim::Ring,
+        };
         if addressed {
             self.arrive(Box::new(transit));
         } else {
@@ -82,6 +78,7 @@ impl Machine {
             Aim::Node(peer) => self.transmit(transit, peer),
             Aim::First(peer) => self.go(transit, peer),
             Aim::Ring if !transit.routed.envelope.refused.is_empty() => self.fall_over(transit),
+            Aim::Ring if self.may_end_early(&transit) => self.end_early(transit),
             Aim::Ring => match self.next_hop(&transit) {
                 Next::Mine => self.arrive(transit),
                 Next::To(peer) => self.go(transit, peer),
@@ -93,35 +90,73 @@ impl Machine {
     fn next_hop(&self, transit: &Transit) -> Next {
         let Some(key) = transit.routed.envelope.key else { return Next::Hold };
         let previous = transit.previous.id;
-        if self.ring.owns(key) || self.inherits(previous, key) {
+        if self.ring.owns(key) {
             return Next::Mine;
         }
-        let usable = |peer: &&Peer| !self.probes.is_suspect(peer.id) && !transit.tried.contains(&peer.id);
+        if self.may_inherit(previous, key) {
+            return Next::Hold;
+        }
+        // Nodes it has been at come again only once it has waited: views that contradict each other cost time, not hops.
+        let visited = if transit.waited { &[][..] } else { transit.routed.envelope.via.get(1..).unwrap_or_default() };
+        let usable = |peer: &Peer| {
+            !self.probes.is_suspect(peer.id) && !transit.tried.contains(&peer.id) && !visited.contains(&peer.id)
+        };
+        let (known, connected) = match self.known_owner(key, usable) {
+            Known::Owner(peer) => (Some(peer), self.book.is_connected(peer.id)),
+            Known::Unusable => return Next::Hold,
+            Known::Nobody => (None, false),
+        };
+        if let Some(owner) = known.filter(|_| connected) {
+            return Next::To(owner);
+        }
+        let way = self.table.way(key);
+        let onward = |peer: &Peer| usable(peer) && peer.id != previous;
+        let nearer = self.table.nearer(way, onward);
+        match (known, nearer) {
+            (Some(owner), Some((peer, cost))) => Next::To(if cost < self.table.cost_of_dial() { peer } else { owner }),
+            (Some(peer), None) | (None, Some((peer, _))) => Next::To(peer),
+            (None, None) => self.last_resort(way, onward),
+        }
+    }
+
+    /// The node responsible for a key, where the lists name it; where it is suspect, whoever is next in line.
+    fn known_owner(&self, key: Key, usable: impl Fn(&Peer) -> bool) -> Known {
         // Behind: the owner, else whoever stands between it and here, and will be responsible should it be dead.
         let predecessors = self.ring.predecessors();
         if let Some(owner) = order::owner_behind(predecessors, key) {
-            return predecessors[..=owner].iter().rfind(usable).map_or(Next::Hold, |peer| Next::To(*peer));
+            let next = predecessors[..=owner].iter().rfind(|peer| usable(peer));
+            return next.map_or(Known::Unusable, |peer| Known::Owner(*peer));
         }
         let successors = self.ring.successors();
-        if let Some(owner) = order::owner_ahead(self.me.id, successors, key)
-            && let Some(peer) = successors[owner..].iter().find(usable)
-        {
-            return Next::To(*peer);
+        let owner = order::owner_ahead(self.me.id, successors, key);
+        let next = owner.and_then(|owner| successors[owner..].iter().find(|peer| usable(peer)));
+        next.map_or(Known::Nobody, |peer| Known::Owner(*peer))
+    }
+
+    /// The node responsible for a key, where the lists name it.
+    pub(super) fn responsible(&self, key: Key) -> Option<Peer> {
+        match self.known_owner(key, |peer| !self.probes.is_suspect(peer.id)) {
+            Known::Owner(peer) => Some(peer),
+            Known::Unusable | Known::Nobody => None,
         }
-        let mut before = self.table.before(self.me.id.distance_to(key));
-        let onward = before.find(|peer| usable(&peer) && peer.id != previous);
+    }
+
+    /// No link ends nearer to the key: clockwise then, as in a ring without fingers.
+    fn last_resort(&self, way: Way, usable: impl Fn(&Peer) -> bool) -> Next {
+        let (predecessors, successors) = (self.ring.predecessors(), self.ring.successors());
+        let onward = self.table.before(way, usable);
         // Without successors the first node clockwise is the farthest predecessor.
         let onward = onward.or_else(|| predecessors.last().filter(|_| successors.is_empty()).copied());
         onward.map_or(Next::Hold, Next::To)
     }
 
-    /// A node that does not know its predecessor yet takes a message from the node before it at its word, where it
-    /// knows of no one else between the key and itself.
-    fn inherits(&self, previous: NodeId, key: Key) -> bool {
+    /// A node that does not know its predecessor cannot say whether a message from a node before it is its own: that node
+    /// may only have gone round another which it suspects. The message waits for the predecessor to speak up.
+    fn may_inherit(&self, previous: NodeId, key: Key) -> bool {
         self.ring.predecessor().is_none()
             && previous != self.me.id
             && Interval::open_closed(previous, self.me.id).contains(key)
-            && !self.table.reaches(self.me.id.distance_to(key))
+            && !self.table.reaches(self.table.way(key))
     }
 
     /// Sends a message on, once the applications here have had their say.
@@ -159,7 +194,7 @@ impl Machine {
             Verdict::Pass => self.advance(transit),
             Verdict::Stop => {
                 let outcome = self.outcome_here(&transit, Ok(self.me));
-                self.tell(transit.routed.envelope.origin, outcome);
+                self.tell(&transit, outcome);
             }
             Verdict::Rewrite { payload, .. } if payload.len() > MAX_PAYLOAD => self.overload(*transit),
             Verdict::Rewrite { key, payload, next } => {
@@ -195,9 +230,17 @@ impl Machine {
         }
         let mut routed = transit.routed.clone();
         routed.envelope.hops += 1;
+        let via = &mut routed.envelope.via;
+        // Where it has come round to this node again, the answer need not go round as well.
+        let here = via.iter().position(|node| *node == self.me.id).unwrap_or(via.len());
+        via.truncate(here.min(MAX_LIST - 1));
+        via.push(self.me.id);
         let remaining = transit.deadline.since(self.now).as_millis();
         routed.envelope.remaining_ms = u32::try_from(remaining).unwrap_or(u32::MAX).max(1);
         self.trace(&mut routed.envelope.path, Some(to.id));
+        if transit.previous.id == self.me.id {
+            self.pending.note_hop(routed.envelope.id, to.id);
+        }
         let timeout = self.book.backed_off_timeout(to.id);
         let seq = self.in_flight.push(self.now, to.id, timeout, transit);
         self.stats.routed_forwarded += 1;

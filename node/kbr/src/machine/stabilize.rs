@@ -12,25 +12,29 @@ use crate::questions::Query;
 use crate::time::Time;
 
 /// How much longer each round that finds nothing new makes the period.
-const GROWTH: f64 = 1.3;
+const GROWTH: f64 = 1.4;
+/// New nodes in a successor list that make rounds follow quickly again, wherever in the list they are.
+const NEWS: usize = 3;
 /// Rounds in a row that a successor may leave unanswered while it answers pings.
 const MAX_UNANSWERED: u8 = 3;
 
 /// The periodic rounds; never two at once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stabilizer {
     period: Duration,
     pub(super) due: Option<Time>,
     /// The question that the round under way waits for.
     round: Option<u64>,
-    /// Whether the neighbours have changed since the last round ended.
+    /// Whether the nearest neighbours have changed since the last round ended.
     changed: bool,
+    /// Whom the question of this round has told that this node takes itself for its predecessor.
+    notified: Option<NodeId>,
     unanswered: u8,
 }
 
 impl Stabilizer {
     pub(super) fn new(period: Duration) -> Stabilizer {
-        Stabilizer { period, due: None, round: None, changed: false, unanswered: 0 }
+        Stabilizer { period, due: None, round: None, changed: false, notified: None, unanswered: 0 }
     }
 }
 
@@ -55,6 +59,7 @@ impl Machine {
         match self.ring.successor() {
             Some(successor) => {
                 self.stabilizer.round = self.ask_neighbours(successor, Query::Stabilize);
+                self.stabilizer.notified = self.stabilizer.round.map(|_| successor.id);
             }
             None => self.rejoin_if_lost(),
         }
@@ -63,9 +68,9 @@ impl Machine {
         }
     }
 
-    /// Zave: the round always ends by notifying the current first successor.
+    /// Zave: each round notifies the current first successor. The question has done that where it is the same still.
     fn finish_round(&mut self) {
-        if let Some(successor) = self.ring.successor() {
+        if let Some(successor) = self.ring.successor().filter(|peer| self.stabilizer.notified != Some(peer.id)) {
             self.send(successor, Message::Notify);
         }
         self.end_round();
@@ -93,8 +98,12 @@ impl Machine {
     }
 
     pub(super) fn adopt_successors(&mut self, head: Peer, list: &[Peer]) {
+        let before = self.ring.successor().filter(|_| self.ring.is_nearer_successor(head.id));
         let probes = &self.probes;
         self.ring.adopt_successors(head, list, |id| probes.is_lost(id));
+        if let Some(before) = before {
+            self.propose_to(head, before);
+        }
     }
 
     pub(super) fn on_successor_answer(&mut self, successor: Peer, answer: Answer, alive: bool) {
@@ -114,7 +123,12 @@ impl Machine {
             self.end_round();
             return;
         }
+        let before: Vec<NodeId> = self.ring.successors().iter().map(|peer| peer.id).collect();
         self.adopt_successors(successor, &successors);
+        let new = self.ring.successors().iter().filter(|peer| !before.contains(&peer.id)).count();
+        // So much news at once is no ordinary coming and going: a partition that heals, or a crash of many. The lists
+        // converge by one node a round.
+        self.stabilizer.changed |= new >= NEWS;
         let between = predecessors.first().copied();
         let between = between.filter(|peer| self.ring.is_nearer_successor(peer.id) && !self.probes.is_lost(peer.id));
         self.stabilizer.round = between.and_then(|peer| self.ask_neighbours(peer, Query::Between));
@@ -156,6 +170,11 @@ impl Machine {
     }
 
     fn adopt_predecessors(&mut self, head: Peer, list: &[Peer]) {
+        if list.is_empty() {
+            // It has joined just now and knows of none yet, but those that were before it are there all the same.
+            self.ring.insert_predecessor(head);
+            return;
+        }
         let probes = &self.probes;
         self.ring.adopt_predecessors(head, list, |id| probes.is_lost(id));
     }
@@ -218,6 +237,16 @@ impl Machine {
         }
     }
 
+    /// Asks a node that may stand between this one and its successor, as in the second step of stabilise.
+    pub(super) fn ask_between(&mut self, peer: Peer) {
+        self.stabilize_at_once();
+        self.stabilizer.notified = None;
+        self.stabilizer.round = self.ask_neighbours(peer, Query::Between);
+        if self.stabilizer.round.is_some() {
+            self.stabilizer.due = None;
+        }
+    }
+
     /// Told to nodes that take this one for a member, so that they look elsewhere.
     pub(super) fn send_not_a_member(&mut self, to: Peer) {
         self.send(to, Message::Leave { predecessors: Vec::new(), successors: Vec::new() });
@@ -225,6 +254,7 @@ impl Machine {
 
     /// A neighbour that is alive and says that it is not a member.
     fn drop_outsider(&mut self, peer: Peer) {
+        self.probes.lose(self.now, peer);
         self.on_leave(peer, Vec::new());
     }
 
@@ -237,7 +267,8 @@ impl Machine {
         if self.is_member() {
             let predecessors = self.ring.predecessors().to_vec();
             let successors = self.ring.successors().to_vec();
-            let mut told: Vec<Peer> = self.ring.predecessor().into_iter().chain(successors.iter().copied()).collect();
+            let links = self.fingers.peers().chain(self.backpointers.peers());
+            let mut told: Vec<Peer> = self.near().into_iter().chain(links).collect();
             told.sort();
             told.dedup();
             for peer in told {

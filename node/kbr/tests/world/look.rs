@@ -40,6 +40,11 @@ impl World {
         flaws
     }
 
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Every outcome of a message at its origin.
     pub(crate) fn outcomes(&self, origin: NodeId, id: MessageId) -> Vec<Outcome> {
         self.nodes[&origin].ended().into_iter().filter(|outcome| outcome.id == id).cloned().collect()

@@ -473,7 +473,7 @@ impl World {
     pub(crate) fn lookup(&mut self, from: NodeId, key: Key) -> MessageId {
         let id = self.next_message;
         self.next_message += 1;
-        self.input(from, Input::Lookup { id, key });
+        self.input(from, Input::Lookup { id, key, replicas: 0 });
         id
     }
 }

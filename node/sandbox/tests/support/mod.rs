@@ -51,6 +51,7 @@ pub fn context() -> Context {
         predecessors: Vec::new(),
         successors: Vec::new(),
         fingers: Vec::new(),
+        backpointers: Vec::new(),
         round_trips: BTreeMap::new(),
     };
     Context {

@@ -235,7 +235,7 @@ impl World {
                 self.see(from, Seen::Asked(to.id, code));
             }
             Message::Route { routed, .. }
-                if routed.envelope.origin.id == from && routed.envelope.purpose != Purpose::Lookup =>
+                if routed.envelope.origin.id == from && matches!(routed.envelope.purpose, Purpose::App(_)) =>
             {
                 assert!(Header::decode(&routed.header).is_some());
                 self.see(from, Seen::Sent(to.id, String::from_utf8_lossy(&routed.payload).into_owned()));

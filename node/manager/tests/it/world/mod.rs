@@ -142,9 +142,10 @@ pub(crate) fn point(numerator: usize, denominator: usize) -> Id {
 
 /// Building and looking.
 impl World {
-    /// A settled ring of `count` nodes, evenly spread, that know four successors each.
+    /// A settled ring of `count` nodes, evenly spread, that know four successors each, and have no fingers, so that
+    /// messages take several hops.
     pub(crate) fn ring(seed: u64, count: usize) -> World {
-        let config = Config { successors: 4, predecessors: 4, ..Config::default() };
+        let config = Config { successors: 4, predecessors: 4, connections: 8, ..Config::default() };
         let mut world = World {
             now: Time::from_micros(1_000_000),
             hosts: BTreeMap::new(),
