@@ -4,7 +4,7 @@
 CARGO ?= cargo
 NODES ?= 8
 
-.PHONY: demo build test check fix bench fuzz toolchain clean
+.PHONY: demo build test sweep check fix bench fuzz toolchain clean
 
 ## Build, then watch a ring install an application on demand and lose a node without losing data.
 demo: build
@@ -16,8 +16,13 @@ build: toolchain
 ## Everything that must hold: unit, property, simulated-world and end-to-end tests, and the fuzz targets for a moment.
 test: toolchain
 	$(CARGO) test --workspace --locked
+	$(CARGO) test --release --locked --package prost-sim --test sweep -- --ignored --nocapture
 	cd peerlets && $(CARGO) test --workspace --locked
 	$(MAKE) fuzz
+
+## As the sweep of the tests, with ten times as many seeds.
+sweep:
+	PROST_SWEEP_SEEDS=20000 $(CARGO) test --release --locked --package prost-sim --test sweep -- --ignored --nocapture
 
 ## Read-only: format, lints, documentation.
 check: toolchain

@@ -11,6 +11,7 @@ mod node;
 mod output;
 mod peerlet;
 mod ring;
+mod sim;
 mod status;
 mod target;
 mod walk;
@@ -62,6 +63,8 @@ enum Command {
     /// Look at the ring.
     #[command(subcommand)]
     Ring(ring::RingCommand),
+    /// Run thousands of nodes in virtual time, and measure.
+    Sim(Box<sim::SimArgs>),
     /// Show how a node is.
     Status(status::StatusArgs),
     /// Ask a node whether it is a member of its ring.
@@ -102,6 +105,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Peerlet(command) => peerlet::run(command),
         Command::Dht(command) => dht::run(command),
         Command::Ring(command) => ring::run(command),
+        Command::Sim(args) => sim::run(args),
         Command::Status(args) => status::status(args),
         Command::Health(args) => status::health(args),
     }
@@ -145,6 +149,12 @@ mod tests {
             "ring show --json",
             "ring lookup name --json",
             "ring check --json",
+            "sim --nodes 100 --seed 1 --scenario churn --session-median 10m --duration 1h --lookups 100 --json",
+            "sim --latency wonder --successors 8 --connections 64 --plot d --trace t --loss 0.01",
+            "sim --scenario study --study s.toml",
+            "sim sweep --seeds 3 --first-seed 7 --nodes 100,1000 --jobs 2 --json --plot d",
+            "sim swarm --seeds 100 --first-seed 7 --jobs 2 --json",
+            "sim replay --seed 7 --trace t --json",
             "status --json",
             "health",
         ];
@@ -162,6 +172,10 @@ mod tests {
         }
         assert_eq!(code("prost --version"), exit::OK);
         assert_eq!(code("prost peerlet sign c --key k --name Not_A_Name"), exit::USAGE);
+        for line in ["--duration soon", "--scenario study", "--nodes 0 --seed 1", "--nodes 5 replay --seed 1", "replay"]
+        {
+            assert_eq!(code(&format!("prost sim {line}")), exit::USAGE, "{line}");
+        }
     }
 
     #[test]
@@ -169,6 +183,8 @@ mod tests {
         assert_eq!(code("prost node --check-config --config /no/such/prost.toml"), exit::CONFIG);
         assert_eq!(code("prost node --check-config --listen nowhere"), exit::CONFIG);
         assert_eq!(code("prost peerlet inspect /no/such/package"), exit::NO_INPUT);
+        assert_eq!(code("prost sim --nodes 2 --seed 1 --latency /no/such/matrix"), exit::NO_INPUT);
+        assert_eq!(code("prost sim --seed 1 --scenario study --study /no/such/study"), exit::NO_INPUT);
         assert_eq!(code("prost status --admin http://127.0.0.1:1"), exit::UNAVAILABLE);
         assert_eq!(code("prost health --admin http://127.0.0.1:1 --token-file /no/such/token"), exit::NO_INPUT);
     }

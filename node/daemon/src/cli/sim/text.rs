@@ -1,0 +1,104 @@
+//! A report for people.
+
+use prost_sim::report::{Report, Summary, Violation};
+
+use super::progress::clock;
+
+/// Violations that are told one by one.
+const MAX_VIOLATIONS: usize = 20;
+
+/// The lines of a report.
+pub(super) fn report(report: &Report) -> Vec<String> {
+    let lookups = &report.lookups;
+    let share = |count| format!("{:.3} %", lookups.share(count) * 100.0);
+    let heal = report.heal_s.map_or_else(|| "-".to_owned(), |heal| format!("after {heal:.1} s"));
+    let stretch = report.stretch_mean.map_or_else(|| "-".to_owned(), |stretch| format!("mean {stretch:.2}"));
+    let rows = [
+        ("scenario", format!("{}, {} nodes, seed {}", report.scenario, report.nodes, report.seed)),
+        ("time", time(report)),
+        (
+            "lookups",
+            format!(
+                "{} asked, {} answered, {} correct, {} consistent, {} failed",
+                lookups.asked,
+                share(lookups.answered),
+                share(lookups.correct),
+                share(lookups.consistent),
+                lookups.failed
+            ),
+        ),
+        ("hops", summary(report.hops, "", 2)),
+        ("latency", summary(report.latency_ms, " ms", 1)),
+        ("stretch", stretch),
+        ("connections", summary(report.connections, "", 1)),
+        ("maintenance", format!("{:.1} B/s a node", report.maintenance_bytes_per_node_s)),
+        ("handshakes", format!("{:.1} B/s a node", report.handshake_bytes_per_node_s)),
+        ("ring", if report.ideal_ring { "ideal" } else { "not ideal" }.to_owned()),
+        ("all right", heal),
+        ("trace hash", report.trace_hash.clone()),
+    ];
+    let mut lines: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
+    lines.extend(report.violations.iter().take(MAX_VIOLATIONS).map(violation));
+    if let Some(more) = report.violations.len().checked_sub(MAX_VIOLATIONS + 1) {
+        lines.push(format!("{:<12} {} more", "broken", more + 1));
+    }
+    lines
+}
+
+fn time(report: &Report) -> String {
+    let (seconds, wall) = (clock(report.virtual_s), report.wall_s);
+    format!("{seconds} virtual, {wall:.1} s wall, {} events", report.events)
+}
+
+/// A summary with as many decimals of the mean, and a unit.
+fn summary(summary: Option<Summary>, unit: &str, decimals: usize) -> String {
+    let Some(Summary { mean, p50, p99, max }) = summary else { return "-".to_owned() };
+    // What is a whole number for a node or a lookup has no decimals.
+    let few = if unit.is_empty() { 0 } else { decimals };
+    format!("mean {mean:.decimals$}{unit}, median {p50:.few$}{unit}, 99 % {p99:.few$}{unit}, most {max:.few$}{unit}")
+}
+
+fn violation(violation: &Violation) -> String {
+    let node = violation.node.map(|node| format!(" at node {node}")).unwrap_or_default();
+    format!("{:<12} {} at {:.6} s{node}: {}", "broken", violation.rule, violation.time, violation.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_sim::report::Lookups;
+
+    use super::*;
+
+    #[test]
+    fn a_report_has_a_line_for_each_figure() {
+        let figures = Report {
+            scenario: "churn".to_owned(),
+            nodes: 100,
+            seed: 7,
+            virtual_s: 3723.0,
+            events: 12,
+            lookups: Lookups { asked: 1000, answered: 999, correct: 999, consistent: 998, failed: 1 },
+            hops: Some(Summary { mean: 3.25, p50: 3.0, p99: 6.0, max: 7.0 }),
+            latency_ms: Some(Summary { mean: 250.0, p50: 240.25, p99: 700.0, max: 900.0 }),
+            ..Report::default()
+        };
+        let lines = report(&figures);
+        assert_eq!(lines[1], "time         1:02:03 virtual, 0.0 s wall, 12 events");
+        let lookups = "1000 asked, 99.900 % answered, 99.900 % correct, 99.800 % consistent, 1 failed";
+        assert_eq!(lines[2], format!("lookups      {lookups}"));
+        assert_eq!(lines[3], "hops         mean 3.25, median 3, 99 % 6, most 7");
+        assert_eq!(lines[4], "latency      mean 250.0 ms, median 240.2 ms, 99 % 700.0 ms, most 900.0 ms");
+        assert_eq!(lines[5], "stretch      -");
+    }
+
+    #[test]
+    fn violations_are_told_but_not_without_end() {
+        let broken = Violation { rule: "R2".to_owned(), time: 1.0, node: Some(3), text: "alone".to_owned() };
+        let figures = |count| Report { violations: vec![broken.clone(); count], ..Report::default() };
+        let all = report(&figures(0)).len();
+        assert_eq!(report(&figures(MAX_VIOLATIONS)).len(), all + MAX_VIOLATIONS);
+        let lines = report(&figures(MAX_VIOLATIONS + 5));
+        assert_eq!(lines[all], "broken       R2 at 1.000000 s at node 3: alone");
+        assert_eq!(lines.last().map(String::as_str), Some("broken       5 more"));
+    }
+}

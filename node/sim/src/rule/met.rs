@@ -1,0 +1,54 @@
+//! R8: routing trusts only nodes whose id a handshake has proven.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use prost_kbr::{NodeId, Time};
+
+use super::{Broken, Moment, Rule};
+use crate::Index;
+
+/// How long a first successor may be hearsay. When the first of a list dies, the next takes its place at once and is
+/// asked at once: it answers, or a dial fails and so does the ping after it.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The first predecessor and each finger have been connected with in this life of the node; so has the first
+/// successor, at the latest 30 seconds after it became the first. Entries further down a list are hearsay by design.
+#[derive(Debug, Default)]
+pub struct Met {
+    since: BTreeMap<Index, (NodeId, Time)>,
+}
+
+impl Rule for Met {
+    fn name(&self) -> &'static str {
+        "R8 proven ids"
+    }
+
+    fn check(&mut self, moment: &Moment) -> Result<(), Broken> {
+        for node in moment.changed {
+            let Some(seat) = moment.picture.seat(*node) else {
+                self.since.remove(node);
+                continue;
+            };
+            let first = seat.successors.first().copied();
+            if let Some(unmet) = seat.unmet.iter().find(|id| Some(**id) != first || seat.fingers.contains(*id)) {
+                return Err(Broken::at(moment.now, *node, format!("routes through {unmet:?}, which it never met")));
+            }
+            match first.filter(|first| seat.unmet.contains(first)) {
+                None => {
+                    self.since.remove(node);
+                }
+                Some(first) => {
+                    let since = self.since.entry(*node).or_insert((first, moment.now));
+                    if since.0 != first {
+                        *since = (first, moment.now);
+                    }
+                }
+            }
+        }
+        let late = self.since.iter().find(|(_, (_, since))| moment.now.since(*since) > GRACE);
+        let Some((node, (id, _))) = late else { return Ok(()) };
+        let text = format!("its first successor {id:?} is one that it has not met in {GRACE:?}");
+        Err(Broken::at(moment.now, *node, text))
+    }
+}

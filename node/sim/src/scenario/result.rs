@@ -1,0 +1,84 @@
+//! The outcome of a run.
+
+use std::fmt::Write as _;
+
+use super::Outcome;
+use super::driver::{Driver, seconds};
+use crate::report::{Distribution, Load, Report, Series};
+use crate::world::Index;
+
+impl Driver<'_> {
+    pub(super) fn outcome(mut self) -> Outcome {
+        let lookup_ms: Distribution = self.lookups.times().map(|(_, _, time)| time.as_secs_f64() * 1e3).collect();
+        let direct_ms = self.direct_ms();
+        let hops = self.lookups.hops();
+        let rates = self.traffic.rates();
+        let stretch = lookup_ms.mean().zip(direct_ms.mean().filter(|mean| *mean > 0.0));
+        let report = Report {
+            scenario: self.options.scenario.to_string(),
+            nodes: self.plan.nodes,
+            seed: self.options.seed,
+            virtual_s: seconds(self.world.now()),
+            wall_s: 0.0,
+            events: self.world.events(),
+            lookups: self.lookups.counts(),
+            hops: hops.summary(),
+            latency_ms: lookup_ms.summary(),
+            stretch_mean: stretch.map(|(lookup, direct)| lookup / direct),
+            connections: self.connections.summary(),
+            maintenance_bytes_per_node_s: rates.maintenance,
+            handshake_bytes_per_node_s: rates.handshakes,
+            violations: self.watch.at_end(&self.world),
+            ideal_ring: self.is_ideal(),
+            heal_s: self.heal.and_then(|heal| heal.seconds(self.lookups.last_wrong(heal.fault()))),
+            trace_hash: hex(&self.world.trace_hash()),
+            options: serde_json::to_value(self.options).unwrap_or_default(),
+        };
+        let series = Series {
+            lookup_ms,
+            direct_ms,
+            hops: hops.counts().to_vec(),
+            seconds: self.lookups.seconds(),
+            load: self.load(),
+            marks: std::mem::take(&mut self.marks),
+        };
+        Outcome { report, series }
+    }
+
+    /// The direct round trip between each asker and the owner that it was told; zero where these are one.
+    fn direct_ms(&self) -> Distribution {
+        let pairs = self.lookups.times().filter_map(|(asker, owner, _)| Some((asker, self.world.index(owner)?)));
+        let direct = |(asker, owner): (Index, Index)| match asker == owner {
+            true => 0.0,
+            false => self.latency.round_trip(asker, owner).as_secs_f64() * 1e3,
+        };
+        pairs.map(direct).collect()
+    }
+
+    fn load(&self) -> Vec<Load> {
+        let mut nodes = self.crowd.live.nodes().to_vec();
+        nodes.sort_unstable();
+        let load = |node: Index| {
+            let before = self.handled.get(node as usize).copied().unwrap_or(0);
+            Load {
+                position: position(self.world.peer(node).id.as_bytes()),
+                messages: self.messages(node) - before,
+                connections: self.world.connections(node) as u64,
+            }
+        };
+        nodes.into_iter().map(load).collect()
+    }
+}
+
+/// Where an id is on the ring, as a share of it.
+fn position(id: &[u8; 20]) -> f64 {
+    let (head, _) = id.split_first_chunk::<4>().expect("an id has twenty bytes");
+    f64::from(u32::from_be_bytes(*head)) / 2f64.powi(32)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

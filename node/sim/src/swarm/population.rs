@@ -1,0 +1,100 @@
+//! Who starts, dies and comes back.
+
+use super::Class;
+use super::stage::Stage;
+use crate::Index;
+use crate::world::Act;
+
+/// Most processes that live at once.
+const MAX_LIVE: usize = 32;
+/// Most processes that a run starts.
+const MAX_STARTED: u32 = 400;
+/// Nodes that a process knows when it starts.
+const KNOWN: usize = 3;
+
+impl Stage {
+    /// A new node, which knows a few members; the first of all knows none and founds the ring.
+    pub(super) fn start(&mut self) -> Option<Index> {
+        let known = self.some_members(KNOWN);
+        self.start_knowing(known)
+    }
+
+    pub(super) fn start_knowing(&mut self, known: Vec<Index>) -> Option<Index> {
+        if self.live().len() >= MAX_LIVE || self.world.count() >= MAX_STARTED {
+            return None;
+        }
+        let node = self.world.spawn();
+        self.known.insert(node, known.clone());
+        self.act(Act::Start { node, known });
+        Some(node)
+    }
+
+    /// Starts a dead process again.
+    pub(super) fn restart(&mut self, node: Index) {
+        let known = self.some_members(KNOWN);
+        self.restart_knowing(node, known);
+    }
+
+    pub(super) fn restart_knowing(&mut self, node: Index, known: Vec<Index>) {
+        if known.is_empty() || self.world.is_alive(node) {
+            return;
+        }
+        self.dead.retain(|dead| *dead != node);
+        self.known.insert(node, known.clone());
+        self.act(Act::Restart { node, known });
+    }
+
+    /// Up to `most` different members, in random order.
+    pub(super) fn some_members(&mut self, most: usize) -> Vec<Index> {
+        let mut members = self.members();
+        self.shuffle(&mut members);
+        members.truncate(most);
+        members
+    }
+
+    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.random.below(at as u64 + 1) as usize);
+        }
+    }
+
+    /// Whether these may die at once in a run of this class. Someone always lives on.
+    pub(super) fn may_die(&self, nodes: &[Index]) -> bool {
+        let members = self.judge.picture().members();
+        let others = members.values().filter(|node| !nodes.contains(node)).count();
+        match self.options.class {
+            Class::Careful => others > self.options.successors && self.judge.may_lose(nodes),
+            Class::AssumptionBroken => others >= 2,
+        }
+    }
+
+    /// These die at the same instant, if they may. Says whether they did.
+    pub(super) fn crash(&mut self, nodes: &[Index]) -> bool {
+        if nodes.is_empty() || !self.may_die(nodes) {
+            return false;
+        }
+        for node in nodes {
+            self.world.act(Act::Crash { node: *node });
+            self.buried(*node);
+            self.dead.push(*node);
+        }
+        // One look at all of them: between two of these deaths no time passes.
+        self.look();
+        true
+    }
+
+    /// This one leaves, if it may. Says whether it did.
+    pub(super) fn leave(&mut self, node: Index) -> bool {
+        if !self.may_die(&[node]) || self.world.is_paused(node) {
+            return false;
+        }
+        self.buried(node);
+        self.act(Act::Leave { node });
+        true
+    }
+
+    fn buried(&mut self, node: Index) {
+        self.drifting.remove(&node);
+        self.slow.remove(&node);
+    }
+}

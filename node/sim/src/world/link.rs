@@ -1,0 +1,121 @@
+//! How connections begin and end.
+
+use core::time::Duration;
+
+use prost_kbr::{Input as Ring, Time};
+use prost_manager::Input;
+
+use super::dial::QUIET_US;
+use super::half::Live;
+use super::queue::Event;
+use super::{Index, World};
+use crate::cost;
+
+/// How long a connection lives on which nothing is heard (the daemon's `Limits::idle`).
+const IDLE: Duration = Duration::from_secs(30);
+/// A connection that lived shorter than this counts as another failure.
+const STEADY: Duration = Duration::from_secs(10);
+
+impl World {
+    /// A connection is open on this side. What is sent on it arrives no sooner than `not_before`.
+    pub(super) fn go_live(&mut self, node: Index, peer: Index, number: u64, outbound: bool, not_before: Time) {
+        let (now, rtt_us) = (self.now, self.rtt_us(node, peer));
+        let (there, life) = (self.peer(peer), self.hosts[peer as usize].life);
+        let host = &mut self.hosts[node as usize];
+        let half = host.halves.entry(peer, now);
+        let mut live = Live::new(number, outbound, life, rtt_us, now);
+        live.streams = [not_before; 3];
+        let before = half.live.replace(live);
+        half.owed = false;
+        let unsent = if before.is_some() { Vec::new() } else { std::mem::take(&mut half.unsent) };
+        half.unsent = Vec::new();
+        host.live += u32::from(before.is_none());
+        host.meet(peer);
+        self.queue.push(now + IDLE, Event::Idle { node, peer, connection: number });
+        for message in unsent {
+            self.transmit(node, peer, message);
+        }
+        if before.is_some() {
+            self.tell(node, Ring::Disconnected { id: there.id });
+        }
+        self.tell(node, Ring::Connected { peer: there });
+        self.tell(node, Ring::RoundTrip { id: there.id, rtt: Duration::from_micros(rtt_us) });
+    }
+
+    /// The connection with this number has ended for this node.
+    pub(super) fn lost(&mut self, node: Index, peer: Index, number: u64) {
+        let now = self.now;
+        let host = &mut self.hosts[node as usize];
+        let Some(half) = host.halves.get_mut(peer) else { return };
+        let Some(live) = half.live.take_if(|live| live.number == number) else { return };
+        host.live -= 1;
+        half.failures = if now.since(live.since) < STEADY { half.failures + 1 } else { 0 };
+        half.unsent = Vec::new();
+        let (wanted, failures) = (half.wanted, half.failures);
+        if wanted {
+            let after = self.back_off_us(failures);
+            let begins = self.after_us(after);
+            self.start_dial(node, peer, begins);
+        } else if failures == 0 && half.is_spent(now) {
+            host.halves.remove(peer);
+        } else {
+            half.quiet_until = now + Duration::from_micros(QUIET_US);
+        }
+        let id = self.peer(peer).id;
+        self.tell(node, Ring::Disconnected { id });
+    }
+
+    /// Looks whether a connection has been silent for too long.
+    pub(super) fn on_idle(&mut self, node: Index, peer: Index, number: u64) {
+        let half = self.hosts[node as usize].halves.get_mut(peer);
+        let Some(live) = half.and_then(|half| half.live_as(number)) else { return };
+        let ends = live.fresh + IDLE;
+        if ends <= self.now {
+            self.lost(node, peer, number);
+        } else {
+            self.queue.push(ends, Event::Idle { node, peer, connection: number });
+        }
+    }
+
+    /// Tells a peer that this node knows nothing of the connection, or has ended it (RFC 9000, section 10).
+    pub(super) fn reset(&mut self, node: Index, peer: Index, number: u64) {
+        if !self.network.passes(node, peer) {
+            return;
+        }
+        let rtt_us = self.rtt_us(node, peer);
+        let after = self.one_way_us(rtt_us);
+        self.queue.push(self.after_us(after), Event::Closed { node: peer, peer: node, connection: number });
+    }
+
+    /// A node closes its connections and ends. What it has sent arrives first.
+    pub(super) fn close_all(&mut self, node: Index) {
+        let now = self.now;
+        let host = &self.hosts[node as usize];
+        let live = host.halves.iter().filter_map(|half| Some((half.peer, half.live.as_ref()?)));
+        let open: Vec<_> =
+            live.map(|(peer, live)| (peer, live.number, live.rtt_us, live.streams.into_iter().max())).collect();
+        for (peer, number, rtt_us, last) in open {
+            self.hosts[node as usize].traffic.maintenance += cost::CLOSE;
+            if self.network.passes(node, peer) {
+                let at = (now + Duration::from_micros(self.one_way_us(rtt_us))).max(last.unwrap_or(now));
+                self.queue.push(at, Event::Closed { node: peer, peer: node, connection: number });
+            }
+        }
+    }
+
+    /// A connection breaks; both sides learn of it at once.
+    pub(super) fn break_connection(&mut self, a: Index, b: Index) {
+        for (node, peer) in [(a, b), (b, a)] {
+            let live = self.hosts.get(node as usize).and_then(|host| host.halves.get(peer)?.live.as_ref());
+            if let Some(connection) = live.map(|live| live.number) {
+                self.queue.push(self.now, Event::Closed { node, peer, connection });
+            }
+        }
+    }
+
+    /// Tells a node something about the ring now.
+    pub(super) fn tell(&mut self, node: Index, input: Ring) {
+        self.note(node, &input);
+        self.give(node, Input::Ring(input));
+    }
+}

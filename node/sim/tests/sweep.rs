@@ -1,0 +1,63 @@
+//! Fresh seeds, thousands of them: each a small ring under a swarm of faults, with every rule looking on. Ignored unless
+//! asked for, as it wants an optimised build: `cargo test --release --package prost-sim --test sweep -- --ignored`.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::ops::ControlFlow;
+
+use prost_sim::swarm::{Progress, Shortfall, Sweep, Totals, sweep};
+
+/// Seeds of a sweep, unless `PROST_SWEEP_SEEDS` says another number.
+const SEEDS: u64 = 2000;
+/// The rule that asks for one ideal ring in time. It alone may be broken by a few seeds in a thousand: after long faults
+/// a piece of the ring that remembers nobody alive can take longer to be found than the run lasts.
+const LIVENESS: &str = "R4";
+const TOLERATED_PER_THOUSAND: u64 = 20;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Another one in each run.
+fn fresh() -> u64 {
+    RandomState::new().build_hasher().finish() >> 11
+}
+
+fn told(progress: &Progress) -> ControlFlow<()> {
+    for broken in &progress.last.violations {
+        println!("seed {}: {} at {:.1} s", progress.last.options.seed, broken.rule, broken.at_us as f64 / 1e6);
+    }
+    if progress.totals.seeds.is_multiple_of(250) {
+        println!("{} seeds, {:.1} virtual hours", progress.totals.seeds, progress.totals.virtual_h);
+    }
+    ControlFlow::Continue(())
+}
+
+/// Seeds that broke the rule on liveness before any other: a ring that is not one gives two answers.
+fn only_slow(totals: &Totals) -> u64 {
+    let first = totals.violations.iter().filter_map(|run| run.violations.first());
+    first.filter(|broken| broken.rule.starts_with(LIVENESS)).count() as u64
+}
+
+#[test]
+#[ignore = "minutes, and in an optimised build"]
+fn fresh_seeds_break_no_rule() {
+    let first_seed = number("PROST_SWEEP_FIRST").unwrap_or_else(fresh);
+    let count = number("PROST_SWEEP_SEEDS").unwrap_or(SEEDS);
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("seeds {first_seed} to {}", first_seed + count - 1);
+    let totals = sweep(&Sweep { first_seed, count, jobs }, &|progress| told(&progress));
+    println!("{} seeds, {:.1} virtual hours, {} events", totals.seeds, totals.virtual_h, totals.events);
+    println!("{}", serde_json::to_string(&totals.strikes).expect("it is plain data"));
+    let slow = only_slow(&totals);
+    println!("{slow} rings were not ideal in time");
+    match totals.check() {
+        Ok(()) => {}
+        Err(Shortfall::Broken(seeds)) => {
+            assert_eq!(seeds.len() as u64, slow, "rules were broken: replay with prost sim replay --seed N");
+            assert!(slow * 1000 <= count * TOLERATED_PER_THOUSAND, "{slow} of {count} rings did not heal in time");
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
