@@ -28,7 +28,8 @@ fn founders(count: u32) -> World {
 }
 
 fn founders_of(seed: u64, count: u32) -> World {
-    let routing = prost_kbr::Config::default();
+    // So that the founders, who have met, do not look for each other's ring by themselves.
+    let routing = prost_kbr::Config { keep_alive: Duration::from_secs(3600), ..prost_kbr::Config::default() };
     let network = Network::default();
     let mut world = World::new(WorldConfig { seed, routing, latency: Arc::new(Flat), network, remember: 10_000 });
     for _ in 0..count {
