@@ -23,11 +23,13 @@ fn installs(node: &Node) -> f64 {
 #[test]
 fn exactly_the_nodes_that_run_an_application_fetch_it_each_once() {
     let ring = Plan::of(10).successors(2).without_fingers().start();
-    // Some node is more than one hop away from some key, and not among its replicas.
+    // From some node the way to some key leads over another that is not among its replicas, as it is not itself.
     let is_far = |origin: usize, name: &str| {
         let key = Key::hash(name.as_bytes());
-        ring.lookup(origin, key).path.expect("a lookup tells its path").len() > 2
-            && !ring.replicas(key, 3).contains(&origin)
+        let replicas = ring.replicas(key, 3);
+        let path = ring.lookup(origin, key).path.expect("a lookup tells its path");
+        let mut path = path.iter().map(|hop| ring.number(hop.node));
+        path.any(|node| node != origin && !replicas.contains(&node)) && !replicas.contains(&origin)
     };
     let names: Vec<String> = (0..200).map(|number| format!("name-{number}")).collect();
     let far = (0..10).find_map(|origin| Some((origin, names.iter().find(|name| is_far(origin, name))?)));
