@@ -9,9 +9,10 @@ use prost_kbr::{Message, MessageId, NodeId, Time};
 use super::{Broken, Moment, Rule};
 use crate::Index;
 
-/// How long a message is followed after its first hop. Twice the usual deadline of a message.
+/// Twice the usual deadline of a message: what disturbed the ring before that does not excuse a message that runs in circles.
 const FOLLOWED: Duration = Duration::from_secs(30);
-/// Most messages that are followed at once; where there are more, the oldest are let go.
+/// Most messages that are followed at once; where there are more, the oldest are let go. Time does not limit them: a node
+/// whose clock stands still keeps a message for as long as that takes, and passes it on then.
 const MAX_TRAILS: usize = 65_536;
 /// How often a message may come back to a node in a whole ring that nothing disturbs. It sets out twice, and a node
 /// behind the owner may send it back once more while the lists around the key are being repaired.
@@ -30,7 +31,7 @@ struct Trail {
 #[derive(Debug, Default)]
 struct Log {
     trails: BTreeMap<(NodeId, MessageId), Trail>,
-    order: VecDeque<(Time, (NodeId, MessageId))>,
+    order: VecDeque<(NodeId, MessageId)>,
     broken: Option<Broken>,
     /// A message that runs in circles, and its last stations.
     looped: Option<(Broken, Vec<Index>)>,
@@ -55,7 +56,7 @@ impl Trails {
         let Message::Route { routed, .. } = message else { return };
         let (origin, id, hops) = (routed.envelope.origin.id, routed.envelope.id, routed.envelope.hops);
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.forget(now);
+        log.forget();
         if let Err(text) = log.hop(now, (origin, id), (from, to, hops), self.max_hops) {
             log.broken.get_or_insert(Broken::at(now, from, text));
         }
@@ -68,9 +69,9 @@ impl Trails {
 }
 
 impl Log {
-    fn forget(&mut self, now: Time) {
-        while self.order.len() > MAX_TRAILS || self.order.front().is_some_and(|(at, _)| now.since(*at) > FOLLOWED) {
-            self.order.pop_front().and_then(|(_, name)| self.trails.remove(&name));
+    fn forget(&mut self) {
+        while self.order.len() > MAX_TRAILS {
+            self.order.pop_front().and_then(|name| self.trails.remove(&name));
         }
     }
 
@@ -85,7 +86,7 @@ impl Log {
             return Err(format!("message {name:?} goes on with {hops} hops"));
         }
         let trail = self.trails.entry(name).or_insert_with(|| {
-            self.order.push_back((now, name));
+            self.order.push_back(name);
             Trail { first: from, whole: hops == 1, arrivals: Vec::new() }
         });
         let came = trail.arrivals.contains(&(from, hops.wrapping_sub(1)));

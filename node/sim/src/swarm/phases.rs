@@ -10,6 +10,7 @@ use super::schedule::rage;
 use super::stage::Stage;
 use super::{Options, Phase, Verdict};
 use crate::rule::{Broken, SETTLED};
+use crate::Index;
 use crate::world::Act;
 
 /// How often the driver looks whether the ring has become ideal.
@@ -138,15 +139,22 @@ impl Course {
 
     fn bring_back(&mut self, stage: &mut Stage) {
         stage.returning.clear();
-        // A process that knows no live member has no way in; whoever runs it gives it a better list.
-        for node in stage.live() {
-            let outside = stage.judge.picture().seat(node).is_some_and(|seat| !seat.joined);
-            let members = stage.members();
-            let hopeless = !stage.known[&node].iter().any(|known| members.contains(known));
-            if outside && hopeless && !members.is_empty() {
-                stage.act(Act::Crash { node });
-                stage.restart(node);
-            }
+        // Pieces of the ring that know nobody of each other have no way together, whatever they do; nor has a process
+        // that knows no live member. Whoever runs them gives those outside of the largest piece a better list; where no
+        // ring is left at all, someone founds one.
+        let members = stage.members();
+        let mut pieces = stage.pieces();
+        let rank = |piece: &Vec<Index>| (piece.iter().filter(|node| members.contains(node)).count(), piece.len());
+        pieces.sort_by_key(|piece| std::cmp::Reverse(rank(piece)));
+        for node in pieces.iter().skip(usize::from(!members.is_empty())).flatten() {
+            stage.act(Act::Crash { node: *node });
+        }
+        if let Some(node) = pieces.first().and_then(|piece| piece.first()).filter(|_| members.is_empty()) {
+            stage.act(Act::Restart { node: *node, known: Vec::new() });
+            stage.advance(stage.now() + LOOK);
+        }
+        for node in pieces.into_iter().skip(1).flatten() {
+            stage.restart(node);
         }
         if stage.options.restart_dead {
             for node in stage.dead.clone() {

@@ -44,6 +44,28 @@ impl Stage {
         self.act(Act::Restart { node, known });
     }
 
+    /// The live nodes, divided so that none of one piece can find any of another: no member was ever connected to one of
+    /// another piece, or started with its address; and a process that is in no ring knows none that is, nor one that does.
+    /// That others have met such a process does not help it.
+    pub(super) fn pieces(&self) -> Vec<Vec<Index>> {
+        let knows = |a: Index, b: Index| self.world.has_met(a, b) || self.known[&a].contains(&b);
+        let is_member = |node: &Index| self.judge.picture().seat(*node).is_some_and(|seat| seat.joined);
+        let (mut members, mut outside): (Vec<Index>, Vec<Index>) = self.live().into_iter().partition(is_member);
+        let mut pieces = Vec::new();
+        while let Some(node) = members.pop() {
+            let mut piece = vec![node];
+            let mut at = 0;
+            while let Some(node) = piece.get(at).copied() {
+                piece.extend(members.extract_if(.., |other| knows(node, *other) || knows(*other, node)));
+                piece.extend(outside.extract_if(.., |other| knows(*other, node)));
+                at += 1;
+            }
+            pieces.push(piece);
+        }
+        pieces.extend(outside.into_iter().map(|node| vec![node]));
+        pieces
+    }
+
     /// Up to `most` different members, in random order.
     pub(super) fn some_members(&mut self, most: usize) -> Vec<Index> {
         let mut members = self.members();

@@ -113,9 +113,6 @@ impl World {
     /// A dial has come to its next stage.
     pub(super) fn on_dial(&mut self, node: Index, peer: Index, dial: u64, stage: Stage) {
         if !self.hosts[node as usize].is_alive() {
-            if stage == Stage::Greeting {
-                self.dial_stage(peer, node, dial, Stage::Fail, HANDSHAKE_US);
-            }
             return;
         }
         match stage {
@@ -212,10 +209,11 @@ impl World {
         }
         half.greeted = Some(dial);
         let rtt_us = self.rtt_us(node, peer);
-        match self.flight_us(rtt_us, resend_us(rtt_us)).filter(|_| self.network.passes(node, peer)) {
-            Some(after) if after < HANDSHAKE_US => self.dial_stage(peer, node, dial, Stage::Greeting, after),
-            _ => self.dial_stage(node, peer, dial, Stage::Fail, HANDSHAKE_US),
+        if let Some(after) = self.flight_us(rtt_us, resend_us(rtt_us)).filter(|_| self.network.passes(node, peer)) {
+            self.dial_stage(peer, node, dial, Stage::Greeting, after);
         }
+        // The peer may die, or stand still, with the greeting unread.
+        self.dial_stage(node, peer, dial, Stage::Fail, HANDSHAKE_US);
     }
 
     /// The dialler's greeting has arrived at this node.
@@ -228,7 +226,7 @@ impl World {
         }
         let life = there.life;
         if !self.network.passes(dialler, node) {
-            return self.dial_stage(dialler, node, dial, Stage::Fail, HANDSHAKE_US);
+            return;
         }
         let closed = self.is_full(node, dialler) || self.guests(node, dialler) >= MAX_GUESTS;
         let verdict = self.judge(node, dialler, life);
@@ -236,7 +234,8 @@ impl World {
         let back = self.flight_us(rtt_us, resend_us(rtt_us)).filter(|_| self.network.passes(node, dialler));
         self.hosts[node as usize].traffic.handshakes += cost::HANDSHAKE_LISTENER;
         let (stage, after) = match back {
-            None => (Stage::Fail, HANDSHAKE_US),
+            // Too late: the dialler has given up by then.
+            None => (Stage::Answer, HANDSHAKE_US),
             Some(after) if closed => (Stage::Fail, after),
             Some(after) if verdict == Verdict::Reject => (Stage::Yield, after),
             Some(after) => (Stage::Answer, after),
@@ -277,7 +276,7 @@ impl World {
             return self.reset(node, peer, dial);
         }
         if !self.network.passes(peer, node) {
-            return self.dial_stage(node, peer, dial, Stage::Fail, HANDSHAKE_US);
+            return;
         }
         self.end_dial(node, peer, dial);
         self.stop_dial(node, peer);
