@@ -123,6 +123,11 @@ impl Book {
         found.map(|(id, _)| Peer { id: *id, addr })
     }
 
+    /// Whether someone who was connected, and not lost since, listens at this address.
+    pub(crate) fn has_met(&self, addr: SocketAddr) -> bool {
+        self.entries.values().any(|entry| entry.proven && entry.addr == addr)
+    }
+
     pub(crate) fn is_connected(&self, id: NodeId) -> bool {
         self.entries.get(&id).is_some_and(|entry| entry.connected)
     }

@@ -1,5 +1,6 @@
 //! One member of the ring, as a state machine.
 
+mod catch_up;
 mod delivery;
 mod hops;
 mod join;
@@ -14,6 +15,7 @@ mod seek;
 mod stabilize;
 mod table;
 
+use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -36,6 +38,7 @@ use crate::transit::{Held, InFlight};
 use crate::view::RingView;
 use crate::window::Window;
 
+use catch_up::CatchUp;
 use delivery::Told;
 use join::Join;
 use neighbours::Remembered;
@@ -43,6 +46,8 @@ use report::Reported;
 use seek::Seeks;
 use stabilize::Stabilizer;
 use table::Table;
+
+pub(crate) use catch_up::Side;
 
 /// Most nodes that can be watched.
 pub const MAX_WATCHED: usize = 1024;
@@ -90,13 +95,17 @@ pub struct Machine {
     probes: Probes,
     join: Join,
     stabilizer: Stabilizer,
+    catch_up: CatchUp,
     /// A node that has notified us while its claim depends on whether the present predecessor is alive.
     notifier: Option<Peer>,
     repair_due: Option<Time>,
     keep_alive_due: Option<Time>,
     /// Lost nodes are to be pinged soon, whoever's turn it is.
     recall_all: bool,
-    looked_for_others: Option<Time>,
+    last_dead: Option<NodeId>,
+    /// When this node next looks for another ring, and how long after that again, on average.
+    look_due: Option<Time>,
+    look_pace: Duration,
 
     pending: Pending,
     seeks: Seeks,
@@ -134,11 +143,14 @@ impl Machine {
             probes: Probes::default(),
             join: Join::default(),
             stabilizer: Stabilizer::new(config.stabilize_min),
+            catch_up: CatchUp::default(),
             notifier: None,
             repair_due: None,
             keep_alive_due: None,
             recall_all: false,
-            looked_for_others: None,
+            last_dead: None,
+            look_due: None,
+            look_pace: liveness::LOOK_SOON / 2,
             pending: Pending::new(config.max_pending),
             seeks: Seeks::default(),
             waiting: Waiting::default(),
@@ -232,6 +244,11 @@ impl Machine {
     /// What this node has counted so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// The node that this one declared dead last.
+    pub fn last_declared_dead(&self) -> Option<NodeId> {
+        self.last_dead
     }
 
     /// How far this node has come.

@@ -165,6 +165,8 @@ pub enum Part {
     Successors,
     /// All predecessors.
     Predecessors,
+    /// All successors, without any claim.
+    Onward,
     /// Both lists, without any claim.
     Both,
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::NodeId;
+use crate::machine::Side;
 use crate::message::{MessageId, Peer};
 use crate::time::Time;
 
@@ -18,8 +19,10 @@ pub(crate) enum Query {
     Between,
     /// The predecessor, for its predecessors.
     Refresh,
-    /// Someone who may be the predecessor, and who to ask where it is not.
-    Candidate(Vec<Peer>),
+    /// A neighbour further on, while there is much news: on this side, of those asked.
+    Further(Side, usize),
+    /// Someone who may be the predecessor, for the how-manieth time, and who to ask where it is not.
+    Candidate(u8, Vec<Peer>),
     /// A step of a search: the nearest node before this one.
     Before,
     /// A step of a search: that node's successors.

@@ -108,6 +108,23 @@ impl Ring {
         self.predecessors = predecessors;
     }
 
+    /// Makes `list`, the successors of `from` by its own word, what follows it among the successors, where it is one. `skip`
+    /// names nodes known to be dead.
+    pub(crate) fn extend_successors(&mut self, from: NodeId, list: &[Peer], skip: impl Fn(NodeId) -> bool) {
+        let Some(at) = self.successors.iter().position(|peer| peer.id == from) else { return };
+        let known = self.successors[..=at].to_vec();
+        let whole: Vec<Peer> = known.iter().skip(1).chain(list).copied().collect();
+        self.adopt_successors(known[0], &whole, skip);
+    }
+
+    /// The same for predecessors.
+    pub(crate) fn extend_predecessors(&mut self, from: NodeId, list: &[Peer], skip: impl Fn(NodeId) -> bool) {
+        let Some(at) = self.predecessors.iter().position(|peer| peer.id == from) else { return };
+        let known = self.predecessors[..=at].to_vec();
+        let whole: Vec<Peer> = known.iter().skip(1).chain(list).copied().collect();
+        self.adopt_predecessors(known[0], &whole, skip);
+    }
+
     /// Puts `head`, which has just spoken to us, before the present predecessors. Those that lie after it go.
     pub(crate) fn insert_predecessor(&mut self, head: Peer) {
         let before = |peer: &&Peer| Interval::open(self.me, head.id).contains(peer.id);

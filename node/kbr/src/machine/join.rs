@@ -46,6 +46,8 @@ struct Search {
 pub(super) struct Join {
     known: Vec<SocketAddr>,
     attempts: u32,
+    /// How often this node has looked for a larger ring.
+    looks: usize,
     search: Option<Search>,
     pub(super) due: Option<Time>,
 }
@@ -79,16 +81,27 @@ impl Machine {
         }
     }
 
+    /// Tries the next of the addresses of the beginning, or of the nodes met since.
     fn dial_known(&mut self) {
-        let count = self.join.known.len();
-        if count == 0 {
-            self.join.due = Some(self.now + self.random.jitter(BACK_OFF * (1 << MAX_DOUBLINGS)));
-            return;
-        }
-        let addr = self.join.known[self.join.attempts as usize % count];
+        let attempt = self.join.attempts as usize;
         self.join.attempts = self.join.attempts.wrapping_add(1);
+        let count = self.join.known.len();
+        let (pass, turn) = (attempt / count.max(1), attempt % count.max(1));
+        // In every other pass only what the operator named: strangers that have connected since may be of no ring at all.
+        let met: Vec<Peer> = if pass % 2 == 1 { self.book.all().collect() } else { Vec::new() };
+        if !met.is_empty() {
+            self.search_through(met[(pass / 2 * count + turn) % met.len()]);
+        } else if count > 0 {
+            self.search_at(self.join.known[turn]);
+        } else {
+            self.join.due = Some(self.now + self.random.jitter(BACK_OFF * (1 << MAX_DOUBLINGS)));
+        }
+    }
+
+    /// Starts a search through whoever is at an address.
+    fn search_at(&mut self, addr: SocketAddr) {
         if let Some(peer) = self.book.connected_at(addr) {
-            self.search_through(peer);
+            self.ask_about_place(peer);
             return;
         }
         let until = self.now + self.config.timeout_max * 2;
@@ -136,7 +149,7 @@ impl Machine {
     pub(super) fn on_connected_for_join(&mut self, peer: Peer) {
         // Whoever has just connected is as good a way in as the one dialled, whose address may have another name here.
         if matches!(self.join.search, Some(Search { step: Step::Dialling(..), .. })) {
-            self.search_through(peer);
+            self.ask_about_place(peer);
         }
     }
 
@@ -211,9 +224,10 @@ impl Machine {
                 self.ask_for_links(successor);
             }
             self.send(successor, Message::Notify);
-            if let Some(before) = before.filter(|before| before.id != successor.id) {
-                self.send(before, Message::Arrived);
-            }
+        }
+        // Where it stands in another ring than this node, its successor comes after this node all the same.
+        if let Some(before) = before.filter(|before| before.id != successor.id) {
+            self.send(before, Message::Arrived);
         }
     }
 
@@ -236,25 +250,41 @@ impl Machine {
         self.stabilize_at_once();
     }
 
-    /// A ring smaller than it should be may be a piece of a larger one: asks at one of the addresses that this node once
-    /// joined through, or a node met earlier, in turn.
+    /// The ring may be a piece of a larger one: asks at an address that this node once joined through or a node
+    /// met earlier, of those that are not near it on the ring.
     pub(super) fn look_for_others(&mut self) {
         if self.join.search.is_some() || self.join.due.is_some() {
             return;
         }
-        self.join.attempts = self.join.attempts.wrapping_add(1);
-        let turn = self.join.attempts as usize / 2;
-        let known = self.join.known.len();
-        if self.join.attempts.is_multiple_of(2) && known > 0 {
-            let there = self.book.connected_at(self.join.known[turn % known]);
-            if there.is_none_or(|peer| !self.ring.contains(peer.id)) {
-                self.dial_known();
+        self.join.looks = self.join.looks.wrapping_add(1);
+        let pick = self.random.number() as usize;
+        if self.join.looks.is_multiple_of(2) {
+            // All members of a large ring may have joined through the same few addresses, which must not hear of it often.
+            let any = self.ring.is_short() || self.join.looks.is_multiple_of(8);
+            let far = |addr: &&SocketAddr| self.ring.neighbours().all(|peer| peer.addr != **addr);
+            let strange = |addr: &&SocketAddr| far(addr) && (any || !self.book.has_met(**addr));
+            let known: Vec<SocketAddr> = self.join.known.iter().filter(strange).copied().collect();
+            if !known.is_empty() {
+                self.search_at(known[pick % known.len()]);
+                return;
             }
-            return;
         }
-        let others: Vec<Peer> = self.book.all().filter(|peer| !self.ring.contains(peer.id)).collect();
-        if let Some(peer) = others.get(turn % others.len().max(1)) {
-            self.search_through(*peer);
+        let strange = |peer: &Peer| !self.ring.contains(peer.id) && !self.fingers.contains(peer.id);
+        let others: Vec<Peer> = self.book.all().filter(strange).collect();
+        if !others.is_empty() {
+            self.ask_about_place(others[pick % others.len()]);
+        }
+    }
+
+    /// Finds out whether a node is in the same ring. A member of a large ring proposes itself: that costs two frames where it
+    /// is, a search would cost a connection for each step.
+    fn ask_about_place(&mut self, peer: Peer) {
+        self.join.search = None;
+        if self.is_member() && !self.ring.is_short() {
+            self.join.due = None;
+            self.propose_to(peer, self.me);
+        } else {
+            self.search_through(peer);
         }
     }
 

@@ -13,7 +13,11 @@ use crate::probes::{Probe, TRIES};
 /// Dead nodes that are pinged at once when one of them has answered: whatever kept them apart may be over for all.
 const URGENT_RECALLS: usize = 16;
 /// How often a node of a ring smaller than it should be looks for a larger one.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(20);
+const LOOK_WHEN_SHORT: Duration = Duration::from_secs(20);
+/// How often another member looks for a ring that its own has come apart from: so soon after a node was lost, and then
+/// ever rarer (MIT Chord looks for each dead node after 60 to 960 seconds).
+pub(super) const LOOK_SOON: Duration = Duration::from_secs(60);
+const LOOK_LATEST: Duration = Duration::from_secs(960);
 /// Rounds of keep-alive in the time that a peer may be silent, so that none is silent for much longer.
 const ROUNDS: u32 = 6;
 
@@ -146,12 +150,19 @@ impl Machine {
     /// Removes a node from everything that points to it, and remembers it.
     pub(super) fn declare_dead(&mut self, peer: Peer) {
         if self.ring.contains(peer.id) || self.fingers.contains(peer.id) {
-            self.stats.declared_dead += 1;
-            self.probes.lose(self.now, peer);
+            self.note_death(peer);
         }
         self.book.doubt(peer.id);
         self.forget(peer, Vec::new());
         self.report_down(peer.id);
+    }
+
+    /// Remembers a node as dead, to look for it again.
+    pub(super) fn note_death(&mut self, peer: Peer) {
+        self.stats.declared_dead += 1;
+        self.last_dead = Some(peer.id);
+        self.probes.lose(self.now, peer);
+        self.expect_others();
     }
 
     /// Removes a node that is dead or has left. `vouched` are the nodes it named as its predecessors.
@@ -205,8 +216,9 @@ impl Machine {
         } else {
             Vec::new()
         };
-        if self.ring.is_short() && self.looked_for_others.is_none_or(|then| self.now.since(then) >= LOOK_FOR_OTHERS) {
-            self.looked_for_others = Some(self.now);
+        if self.look_due.is_none_or(|due| due <= self.now) {
+            self.look_pace = if self.ring.is_short() { LOOK_WHEN_SHORT } else { (self.look_pace * 2).min(LOOK_LATEST) };
+            self.look_due = Some(self.now + self.random.jitter(self.look_pace));
             self.look_for_others();
         }
         for peer in links.into_iter().chain(watched).chain(lost) {
@@ -215,6 +227,13 @@ impl Machine {
         for id in unknown {
             self.report_down(id);
         }
+    }
+
+    /// A node is lost: where the ring has come apart, the other part is to be found soon.
+    fn expect_others(&mut self) {
+        self.look_pace = LOOK_SOON / 2;
+        let soon = self.now + self.random.jitter(LOOK_SOON);
+        self.look_due = Some(self.look_due.map_or(soon, |due| due.min(soon)));
     }
 
     /// After a loss the next neighbours in the lists are known by hearsay alone: all are asked at once, so that many

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::Machine;
+use super::{Machine, Side};
 use crate::digest::digest;
 use crate::id::{Interval, Key, NodeId};
 use crate::io::Output;
@@ -52,7 +52,8 @@ impl Machine {
     pub(super) fn ask_neighbours(&mut self, to: Peer, query: Query) -> Option<u64> {
         let part = match query {
             Query::Stabilize => Part::Successors,
-            Query::Refresh | Query::Candidate(_) => Part::Predecessors,
+            Query::Refresh | Query::Candidate(..) | Query::Further(Side::Before, _) => Part::Predecessors,
+            Query::Further(Side::After, _) => Part::Onward,
             _ => Part::Both,
         };
         let remembered = self.remembered.place(&query).and_then(|lists| lists.as_ref());
@@ -80,6 +81,7 @@ impl Machine {
         let (predecessors, successors) = match part {
             Part::Successors => (&predecessors[..predecessors.len().min(1)], successors),
             Part::Predecessors => (predecessors, &[][..]),
+            Part::Onward => (&[][..], successors),
             Part::Both => (predecessors, successors),
         };
         let joined = self.is_member();
@@ -168,7 +170,8 @@ impl Machine {
             Query::Stabilize => self.on_successor_answer(to, answer, alive),
             Query::Between => self.on_between_answer(to, answer),
             Query::Refresh => self.on_predecessor_answer(to, answer, alive),
-            Query::Candidate(others) => self.on_candidate_answer(to, answer, others),
+            Query::Further(side, turn) => self.on_further_answer(to, (side, turn), answer, alive),
+            Query::Candidate(tries, others) => self.on_candidate_answer(to, answer, tries, others),
             Query::Before => self.on_search_failed(),
             Query::Successors => self.on_search_successors(to, answer),
             Query::Successor => self.on_search_successor(to, answer),

@@ -8,13 +8,12 @@ use crate::failure::Failure;
 use crate::id::NodeId;
 use crate::io::Output;
 use crate::message::{Message, Peer};
+use crate::probes::TRIES;
 use crate::questions::Query;
 use crate::time::Time;
 
 /// How much longer each round that finds nothing new makes the period.
 const GROWTH: f64 = 1.4;
-/// New nodes in a successor list that make rounds follow quickly again, wherever in the list they are.
-const NEWS: usize = 3;
 /// Rounds in a row that a successor may leave unanswered while it answers pings.
 const MAX_UNANSWERED: u8 = 3;
 
@@ -73,13 +72,22 @@ impl Machine {
         if let Some(successor) = self.ring.successor().filter(|peer| self.stabilizer.notified != Some(peer.id)) {
             self.send(successor, Message::Notify);
         }
-        self.end_round();
+        let further = self.catch_up();
+        self.await_further(further);
+    }
+
+    /// The round ends with the answer to this question; with none, now.
+    pub(super) fn await_further(&mut self, further: Option<u64>) {
+        self.stabilizer.round = further;
+        if further.is_none() {
+            self.end_round();
+        }
     }
 
     fn end_round(&mut self) {
-        let Stabilizer { period, changed, .. } = &mut self.stabilizer;
-        let grown = period.mul_f64(GROWTH).min(self.config.stabilize_max);
-        *period = if std::mem::take(changed) { self.config.stabilize_min } else { grown };
+        let busy = std::mem::take(&mut self.stabilizer.changed) || self.is_catching_up();
+        let grown = self.stabilizer.period.mul_f64(GROWTH).min(self.config.stabilize_max);
+        self.stabilizer.period = if busy { self.config.stabilize_min } else { grown };
         let wait = self.random.jitter(self.stabilizer.period);
         self.stabilizer.round = None;
         if self.stabilizer.due.is_none() {
@@ -123,12 +131,7 @@ impl Machine {
             self.end_round();
             return;
         }
-        let before: Vec<NodeId> = self.ring.successors().iter().map(|peer| peer.id).collect();
         self.adopt_successors(successor, &successors);
-        let new = self.ring.successors().iter().filter(|peer| !before.contains(&peer.id)).count();
-        // So much news at once is no ordinary coming and going: a partition that heals, or a crash of many. The lists
-        // converge by one node a round.
-        self.stabilizer.changed |= new >= NEWS;
         let between = predecessors.first().copied();
         let between = between.filter(|peer| self.ring.is_nearer_successor(peer.id) && !self.probes.is_lost(peer.id));
         self.stabilizer.round = between.and_then(|peer| self.ask_neighbours(peer, Query::Between));
@@ -184,18 +187,25 @@ impl Machine {
         candidates.retain(|peer| !self.probes.is_lost(peer.id) && peer.id != self.me.id);
         if !candidates.is_empty() {
             let first = candidates.remove(0);
-            self.ask_neighbours(first, Query::Candidate(candidates));
+            self.ask_neighbours(first, Query::Candidate(1, candidates));
         }
     }
 
-    pub(super) fn on_candidate_answer(&mut self, candidate: Peer, answer: Answer, others: Vec<Peer>) {
+    /// A candidate that is silent once may be busy, and the keys before it are its own while it lives.
+    pub(super) fn on_candidate_answer(&mut self, candidate: Peer, answer: Answer, tries: u8, others: Vec<Peer>) {
         match answer {
             Some((predecessors, _)) if self.ring.is_nearer_predecessor(candidate.id) => {
                 self.adopt_predecessors(candidate, &predecessors);
             }
             Some(_) => {}
-            None if self.ring.predecessor().is_none() => self.ask_candidates(others),
-            None => {}
+            None if self.ring.predecessor().is_some() => {}
+            None if tries < TRIES => {
+                self.ask_neighbours(candidate, Query::Candidate(tries + 1, others));
+            }
+            None => {
+                self.note_death(candidate);
+                self.ask_candidates(others);
+            }
         }
     }
 

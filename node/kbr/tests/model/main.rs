@@ -99,7 +99,7 @@ fn rings_of_six_with_lists_of_two() {
 
 #[test]
 fn rings_of_four_with_lists_of_three() {
-    check(3, 4, (1_000, 60_000));
+    check(3, 4, (1_000, 50_000));
 }
 
 #[test]

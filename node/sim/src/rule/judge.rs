@@ -265,5 +265,6 @@ fn seat(world: &World, index: Index) -> Option<Seat> {
         fingers,
         connections: world.connections(index),
         declared_dead: node.ring().stats().declared_dead,
+        last_dead: node.ring().last_declared_dead(),
     })
 }

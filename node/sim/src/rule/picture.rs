@@ -25,6 +25,8 @@ pub struct Seat {
     pub connections: usize,
     /// How many nodes it has declared dead.
     pub declared_dead: u64,
+    /// The node that it declared dead last.
+    pub last_dead: Option<NodeId>,
 }
 
 impl Seat {
@@ -89,6 +91,9 @@ impl Picture {
     fn false_death(&self, old: &Seat, new: &Seat) -> Option<NodeId> {
         if new.declared_dead <= old.declared_dead {
             return None;
+        }
+        if let Some(dead) = new.last_dead.filter(|dead| self.members.contains_key(dead)) {
+            return Some(dead);
         }
         let known = old.successors.iter().chain(&old.predecessors).chain(&old.fingers);
         known.copied().find(|id| !new.knows(*id) && self.members.contains_key(id))
