@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prost_kbr::{NodeId, Peer, RingView, Time, TimerKind};
 use prost_manager::{Input, Node};
 
+use super::apps::Apps;
 use super::clock::Clock;
 use super::half::Half;
 use super::queue::Event;
@@ -74,6 +75,8 @@ pub(super) struct Host {
     pub(super) view: Option<Arc<RingView>>,
     /// Whether it stands in the list of those that have changed.
     pub(super) changed: bool,
+    /// Its applications and its disk; none in a world without applications.
+    pub(super) apps: Option<Box<Apps>>,
 }
 
 impl Host {
@@ -100,6 +103,7 @@ impl Host {
             recent: VecDeque::new(),
             view: None,
             changed: false,
+            apps: None,
         }
     }
 
