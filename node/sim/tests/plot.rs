@@ -27,6 +27,7 @@ fn run() -> (Report, Series) {
         seconds: (0..100).map(second).collect(),
         marks: vec![Mark { at_s: 50.0, text: "crash of 32 <nodes> & more".to_owned() }],
         load: (0..64).map(load).collect(),
+        app: None,
     };
     (report, series)
 }
@@ -87,6 +88,7 @@ fn extreme_measurements_are_no_obstacle() {
         seconds: vec![Second { asked: 1, answered: 0, correct: 0 }],
         marks: (0..100).map(|at| Mark { at_s: f64::from(at) / 100.0, text: "x".repeat(500) }).collect(),
         load: vec![load(-3.0), load(1.0)],
+        app: None,
     };
     let report = Report { nodes: u32::MAX, seed: u64::MAX, ..Report::default() };
     check(&plot::draw(dir.path(), &report, &series).expect("pictures"), &ALL);
