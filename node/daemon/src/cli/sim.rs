@@ -1,6 +1,7 @@
 //! `prost sim`: thousands of nodes in one process and in virtual time.
 
 mod options;
+mod peerlet;
 mod progress;
 mod run;
 mod swarm;
@@ -88,9 +89,17 @@ fn failed(error: scenario::Error, trace: Option<&Path>) -> Failure {
         scenario::Error::Latency(_) | scenario::Error::Study { .. } => exit::DATA,
         scenario::Error::File { path, .. } if trace == Some(path) => exit::CANNOT_CREATE,
         scenario::Error::File { .. } => exit::NO_INPUT,
-        scenario::Error::NotGrown { .. } => exit::FAILED,
+        scenario::Error::NotGrown { .. } | scenario::Error::NotInstalled { .. } => exit::FAILED,
     };
-    Failure::new(code, error)
+    let hint = match &error {
+        scenario::Error::NotInstalled { .. } => Some("see what it asks for with `prost peerlet inspect`"),
+        _ => None,
+    };
+    let failure = Failure::new(code, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 impl From<PlotError> for Failure {

@@ -1,8 +1,11 @@
 //! A report for people.
 
-use prost_sim::report::{Report, Summary, Violation};
+use std::collections::BTreeMap;
+
+use prost_sim::report::{Asked, PeerletReport, Report, Summary, Violation};
 
 use super::progress::clock;
+use crate::cli::output;
 
 /// Violations that are told one by one.
 const MAX_VIOLATIONS: usize = 20;
@@ -38,11 +41,57 @@ pub(super) fn report(report: &Report) -> Vec<String> {
         ("trace hash", report.trace_hash.clone()),
     ];
     let mut lines: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
+    lines.extend(report.peerlet.iter().flat_map(peerlet));
     lines.extend(report.violations.iter().take(MAX_VIOLATIONS).map(violation));
     if let Some(more) = report.violations.len().checked_sub(MAX_VIOLATIONS + 1) {
         lines.push(format!("{:<12} {} more", "broken", more + 1));
     }
     lines
+}
+
+/// What came of the application.
+fn peerlet(peerlet: &PeerletReport) -> Vec<String> {
+    let bytes = |summary: Option<Summary>| {
+        let size = |bytes: f64| output::size(bytes.round() as u64);
+        summary.map_or_else(|| "-".to_owned(), |of| format!("mean {} a node, most {}", size(of.mean), size(of.max)))
+    };
+    let counts = |counts: &BTreeMap<String, u64>| {
+        let each: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+    };
+    let rows = [
+        ("", String::new()),
+        ("peerlet", format!("{} {}", peerlet.name, peerlet.version)),
+        (
+            "installed",
+            format!(
+                "{} nodes, {} run it at the end; {} transfers of code, {}",
+                peerlet.installs,
+                peerlet.running,
+                peerlet.code_transfers,
+                output::size(peerlet.code_bytes)
+            ),
+        ),
+        ("messages", asked(&peerlet.messages, "delivered")),
+        ("  latency", summary(peerlet.latency_ms, " ms", 1)),
+        ("  hops", summary(peerlet.hops, "", 2)),
+        ("calls", asked(&peerlet.calls, "answered")),
+        ("  latency", summary(peerlet.call_ms, " ms", 1)),
+        ("events", format!("{}, {:.0} fuel each", peerlet.events, peerlet.fuel.per_event)),
+        ("load", format!("messages handled by a node: {}", summary(peerlet.messages_per_node, "", 2))),
+        ("stored", bytes(peerlet.stored_bytes)),
+        ("refusals", counts(&peerlet.refusals)),
+        ("traps", counts(&peerlet.traps)),
+    ];
+    rows.into_iter().map(|(name, value)| format!("{name:<12} {value}").trim_end().to_owned()).collect()
+}
+
+fn asked(asked: &Asked, done: &str) -> String {
+    let mut text = format!("{} asked, {} {done}, {} failed", asked.asked, asked.done, asked.failed);
+    for (reason, count) in &asked.by_reason {
+        text.push_str(&format!(", {count} {reason}"));
+    }
+    text
 }
 
 fn time(report: &Report) -> String {
