@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost_contract::Place;
-use prost_kbr::{Dispatch, Header, Key};
+use prost_kbr::{AppId, Dispatch, Header, Key};
 use prost_manager::Source;
 use prost_package::Package;
 use prost_sim::{Act, Applications, Index, Route, Seen, World};
 
-use native::{Native, app, package};
+use native::{Native, package};
 use support::{config, grow, ideal, run, settle};
 
 /// A ring whose nodes run applications.
@@ -26,6 +26,10 @@ fn ring(seed: u64, count: u32, native: &Native) -> World {
     assert!(settle(&mut world, Duration::from_secs(120)), "{:?}", ideal(&world));
     world.seen();
     world
+}
+
+fn app(package: &Package) -> AppId {
+    package.manifest.manifest().app()
 }
 
 fn install(world: &mut World, node: Index, package: &Package) {

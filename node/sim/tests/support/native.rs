@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost_contract::{
     CONTRACT, Capability, Context, Effect, Event, Execution, Outcome, Place, Receipt, Trap, TrapKind, Verdict, Write,
 };
-use prost_kbr::{AppId, Refusal};
+use prost_kbr::Refusal;
 use prost_manager::RunEvent;
 use prost_package::{
     Acknowledgement, Budgets, ComponentRef, Digest, Grant, Manifest, Package, ProviderKey, SignedManifest,
@@ -111,8 +111,4 @@ pub(crate) fn package(size: usize) -> Package {
         expires: None,
     };
     Package::new(SignedManifest::sign(manifest, &key).expect("a manifest"), component).expect("a package")
-}
-
-pub(crate) fn app(package: &Package) -> AppId {
-    package.manifest.manifest().app()
 }
