@@ -9,7 +9,7 @@ use prost_node::simulated::Sandboxed;
 use prost_node::standard::DHT;
 use prost_package::manifest::{Acknowledgement, ComponentRef};
 use prost_package::{Budgets, Digest, Manifest, Package, ProviderKey, SignedManifest};
-use prost_sim::report::{Asked, Report};
+use prost_sim::report::{Calls, Messages, Report};
 use prost_sim::scenario::{Options, Payload, Peerlet, Workload, run_peerlet};
 
 /// The smallest of the repository's peerlets: it sends back what it is told.
@@ -50,8 +50,8 @@ fn play(nodes: u32, package: Package, workload: Workload) -> Report {
     run_peerlet(&options, Peerlet { package, runtime, workload }, &mut |_| ()).expect("a run").report
 }
 
-fn all_done(count: u64) -> Asked {
-    Asked { asked: count, done: count, ..Asked::default() }
+fn all_delivered(count: u64) -> Messages {
+    Messages { asked: count, delivered: count, ..Messages::default() }
 }
 
 #[test]
@@ -59,14 +59,14 @@ fn echo_on_fifty_nodes_delivers_every_message_and_does_the_same_each_time() {
     let workload = || Workload { messages: 200, payload: Payload::Bytes(500), ..Workload::default() };
     let [one, two] = [(); 2].map(|()| play(50, echo(), workload()));
     let peerlet = one.peerlet.as_ref().expect("a peerlet");
-    assert_eq!(peerlet.messages, all_done(200));
+    assert_eq!(peerlet.messages, all_delivered(200));
     // Each message is answered straight to where it came from.
     assert!(peerlet.events >= 400 && peerlet.installs > 30 && peerlet.traps.is_empty(), "{peerlet:?}");
     assert!(peerlet.fuel.per_event > 100.0);
     assert_eq!(one, two, "same seed, same figures, same hash");
     let others = play(50, echo(), Workload { dispatch: Dispatch::PerHop, ..workload() });
     assert_ne!(others.trace_hash, one.trace_hash);
-    assert_eq!(others.peerlet.expect("a peerlet").messages, all_done(200));
+    assert_eq!(others.peerlet.expect("a peerlet").messages, all_delivered(200));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn the_dht_keeps_and_finds_values() {
     let package = DHT.package(&ProviderKey::from_seed(&[7; 32]));
     let report = play(20, package, workload);
     let peerlet = report.peerlet.expect("a peerlet");
-    assert_eq!(peerlet.calls, all_done(100));
+    assert_eq!(peerlet.calls, Calls { asked: 100, answered: 100, ..Calls::default() });
     // Fifty values, each on three nodes.
     let stored = peerlet.stored_bytes.expect("records").mean * 20.0;
     assert!(stored > 150.0 * 64.0, "{stored}");

@@ -7,7 +7,7 @@ mod series;
 use serde::{Deserialize, Serialize};
 
 pub use distribution::{Distribution, Summary};
-pub use peerlet::{Asked, Fuel, PeerletReport};
+pub use peerlet::{Calls, Fuel, Messages, PeerletReport};
 pub use series::{AppSeries, Load, Mark, Second, Series};
 
 /// The outcome of a simulation: what `prost sim --json` prints.

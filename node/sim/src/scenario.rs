@@ -45,7 +45,7 @@ pub struct Progress {
     pub of_s: f64,
     /// Events handled.
     pub events: u64,
-    /// What is going on: `grow`, `rest`, a built-in phase's name, or `study`.
+    /// What is going on: `grow`, `rest`, `install`, a built-in phase's name, or `study`.
     pub phase: &'static str,
     /// Nodes whose process runs.
     pub nodes_alive: u32,

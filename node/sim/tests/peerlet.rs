@@ -6,7 +6,7 @@ mod native;
 use core::time::Duration;
 
 use prost_kbr::Dispatch;
-use prost_sim::report::{Asked, PeerletReport};
+use prost_sim::report::{Messages, PeerletReport};
 use prost_sim::scenario::{Error, Options, Origins, Outcome, Payload, Peerlet, Scenario, Workload, run, run_peerlet};
 
 use native::{Native, package};
@@ -35,10 +35,6 @@ fn report(options: &Options, workload: Workload) -> PeerletReport {
     play(options, workload).expect("a run").report.peerlet.expect("a peerlet")
 }
 
-fn all_done(count: u64) -> Asked {
-    Asked { asked: count, done: count, ..Asked::default() }
-}
-
 /// Messages that are kept under their payload, and calls that write and read.
 fn workload() -> Workload {
     let asks = ["write:note {n} {key}", "read:note {n} {key}"].map(|ask| ask.parse().expect("a call"));
@@ -51,7 +47,7 @@ fn messages_take_the_application_with_them_and_the_report_says_where_it_came_to(
     let Outcome { report, series } = play(&small(Scenario::Stable), workload()).expect("a run");
     let peerlet = report.peerlet.expect("a peerlet");
     assert_eq!((peerlet.name.as_str(), peerlet.version.as_str()), ("notebook", "1.2.3"));
-    assert_eq!(peerlet.messages, all_done(100));
+    assert_eq!(peerlet.messages, Messages { asked: 100, delivered: 100, ..Messages::default() });
     assert!((15..=24).contains(&peerlet.installs) && peerlet.running == peerlet.installs, "{peerlet:?}");
     assert_eq!(peerlet.code_transfers, peerlet.installs - 1, "only the first was installed by hand");
     assert!(peerlet.code_bytes > peerlet.code_transfers * 70_000);
@@ -74,9 +70,9 @@ fn messages_take_the_application_with_them_and_the_report_says_where_it_came_to(
 #[test]
 fn what_is_read_where_it_was_not_written_is_a_failure_with_its_reason() {
     let calls = report(&small(Scenario::Stable), workload()).calls;
-    assert_eq!((calls.asked, calls.done + calls.failed), (40, 40));
+    assert_eq!((calls.asked, calls.answered + calls.failed), (40, 40));
     // All of the twenty writes, and the reads that happened to ask where the write had been.
-    assert!((20..40).contains(&calls.done), "{calls:?}");
+    assert!((20..40).contains(&calls.answered), "{calls:?}");
     assert_eq!(calls.by_reason.keys().collect::<Vec<_>>(), ["application"]);
 }
 
@@ -100,7 +96,10 @@ fn under_churn_messages_are_lost_only_with_their_origins() {
     assert_eq!(report.violations, []);
     let peerlet = report.peerlet.expect("a peerlet");
     assert!(peerlet.running < peerlet.installs, "some have died: {peerlet:?}");
-    assert!(peerlet.messages.asked >= 80 && peerlet.messages.done * 10 >= peerlet.messages.asked * 9, "{peerlet:?}");
+    assert!(
+        peerlet.messages.asked >= 80 && peerlet.messages.delivered * 10 >= peerlet.messages.asked * 9,
+        "{peerlet:?}"
+    );
 }
 
 #[test]
@@ -108,8 +107,8 @@ fn programs_at_any_member_reach_it_only_where_the_code_can_be_had() {
     let workload = Workload { origins: Origins::Any, calls: 0, messages: 100, ..workload() };
     let peerlet = report(&small(Scenario::Stable), workload);
     assert_eq!(peerlet.messages.asked, 100);
-    assert_eq!(peerlet.messages.done + peerlet.messages.failed, 100);
-    assert!(peerlet.messages.done > 0 && peerlet.installs > 1, "{peerlet:?}");
+    assert_eq!(peerlet.messages.delivered + peerlet.messages.failed, 100);
+    assert!(peerlet.messages.delivered > 0 && peerlet.installs > 1, "{peerlet:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use prost_kbr::{Failure, Outcome, Time};
 use prost_manager::{CallFailure, Installation, Source};
 
 use super::tally::Tally;
-use crate::report::{Asked, Distribution};
+use crate::report::{Calls, Distribution, Messages};
 use crate::world::Index;
 
 /// The messages and calls of a run, and where the application was installed.
@@ -143,21 +143,29 @@ impl Asks {
         self.open = 0;
     }
 
-    /// The counts for the report. What was asked by a node that went away first does not count.
-    pub fn counts(&self) -> Asked {
-        let mut counts = Asked::default();
+    /// The counts of messages. What was asked by a node that went away first does not count.
+    pub fn messages(&self) -> Messages {
+        let (delivered, by_reason) = self.counts();
+        let failed = by_reason.values().sum();
+        Messages { asked: delivered + failed, delivered, failed, by_reason }
+    }
+
+    /// The same of calls.
+    pub fn calls(&self) -> Calls {
+        let (answered, by_reason) = self.counts();
+        let failed = by_reason.values().sum();
+        Calls { asked: answered + failed, answered, failed, by_reason }
+    }
+
+    /// How many were done, and the failures by reason.
+    fn counts(&self) -> (u64, BTreeMap<String, u64>) {
+        let mut reasons = BTreeMap::new();
         for record in &self.records {
-            match record.end {
-                End::Open | End::Lost => continue,
-                End::Failed(reason) => {
-                    counts.failed += 1;
-                    *counts.by_reason.entry(reason.to_owned()).or_default() += 1;
-                }
-                End::Done { .. } => counts.done += 1,
+            if let End::Failed(reason) = record.end {
+                *reasons.entry(reason.to_owned()).or_default() += 1;
             }
-            counts.asked += 1;
         }
-        counts
+        (self.done().count() as u64, reasons)
     }
 
     /// How long those took that were done, in milliseconds.
@@ -214,8 +222,8 @@ mod tests {
         asks.ended(at(3_000), c, Err("deadline"), false);
         assert_eq!(asks.open, 1, "{d} is open");
         asks.close(|_| true);
-        let counts = asks.counts();
-        assert_eq!((counts.asked, counts.done, counts.failed), (4, 1, 3));
+        let counts = asks.messages();
+        assert_eq!((counts.asked, counts.delivered, counts.failed), (4, 1, 3));
         let reasons: Vec<(&str, u64)> = counts.by_reason.iter().map(|(why, count)| (why.as_str(), *count)).collect();
         assert_eq!(reasons, [("deadline", 1), ("no-answer", 1), ("nobody", 1)]);
         assert_eq!((asks.latency_ms().samples(), asks.hops().counts()), (&[2.0][..], &[0, 0, 1][..]));

@@ -28,14 +28,13 @@ impl Picture for OnTheRing<'_> {
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Result<(), Fault> {
         let peerlet = self.peerlet;
         let title = format!("{} {} on the ring", peerlet.name, peerlet.version);
-        let mut subtitle = format!(
-            "{}  ·  {} nodes  ·  {} messages  ·  {} calls  ·  seed {}",
-            self.report.scenario,
-            count(self.report.nodes.into()),
-            count(peerlet.messages.asked),
-            count(peerlet.calls.asked),
-            self.report.seed
-        );
+        let mut subtitle = format!("{}  ·  {} nodes", self.report.scenario, count(self.report.nodes.into()));
+        for (asked, what) in [(peerlet.messages.asked, "messages"), (peerlet.calls.asked, "calls")] {
+            if asked > 0 {
+                subtitle = format!("{subtitle}  ·  {} {what}", count(asked));
+            }
+        }
+        subtitle = format!("{subtitle}  ·  seed {}", self.report.seed);
         let messages = Distribution::new(self.series.messages.iter().map(|count| *count as f64));
         if let Some(load) = messages.summary().filter(|load| load.mean > 0.0) {
             subtitle = format!("{subtitle}  ·  most / mean load {}", measure(load.max / load.mean));

@@ -18,13 +18,13 @@ pub struct PeerletReport {
     /// What was asked of it.
     pub workload: serde_json::Value,
     /// How messages ended.
-    pub messages: Asked,
+    pub messages: Messages,
     /// Time from sending a message to hearing how it ended, in milliseconds, of those that were delivered.
     pub latency_ms: Option<Summary>,
     /// Overlay hops of the messages that were delivered.
     pub hops: Option<Summary>,
     /// How calls ended.
-    pub calls: Asked,
+    pub calls: Calls,
     /// Time of the calls that were answered, in milliseconds.
     pub call_ms: Option<Summary>,
     /// Nodes that have come to run it.
@@ -49,16 +49,29 @@ pub struct PeerletReport {
     pub traps: BTreeMap<String, u64>,
 }
 
-/// How what was asked ended, where the node that asked lived until then.
+/// How messages ended whose origins lived until then.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
-    /// Asked.
+pub struct Messages {
+    /// All of them.
     pub asked: u64,
-    /// Delivered or answered.
-    pub done: u64,
+    /// Handled by a node, their writes durable there.
+    pub delivered: u64,
     /// Ended with a failure.
     pub failed: u64,
     /// The failures, by reason.
+    pub by_reason: BTreeMap<String, u64>,
+}
+
+/// How calls ended whose nodes lived until then.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// All of them.
+    pub asked: u64,
+    /// Answered with a result.
+    pub answered: u64,
+    /// Ended with a failure.
+    pub failed: u64,
+    /// The failures, by reason; `application` where it answered with an error.
     pub by_reason: BTreeMap<String, u64>,
 }
 

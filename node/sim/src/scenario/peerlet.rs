@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use prost_kbr::{Header, Key, Time};
+use prost_kbr::{AppId, Header, Key, Time};
 use prost_package::{Locator, Package};
 
 use super::crowd::Roll;
@@ -234,10 +234,11 @@ impl Driver<'_> {
         }
     }
 
-    /// A node lives no more.
+    /// A node lives no more, and none of these comes back: its disk is of no use.
     pub(super) fn forget_runner(&mut self, node: Index) {
         let now = self.world.now();
         let Some(running) = self.peerlet.as_deref_mut() else { return };
+        self.world.wipe(node);
         if running.runners.remove(node) {
             running.meter.count_running(now, running.runners.len());
         }
@@ -263,6 +264,11 @@ const NOBODY: &str = "nobody-runs-it";
 const BAD_TEXT: &str = "bad-text";
 
 impl Running {
+    /// The application.
+    pub(super) fn app(&self) -> &AppId {
+        &self.header.app
+    }
+
     /// From when to when it is asked.
     pub(super) fn span(&self) -> (Time, Time) {
         (self.messages.began, self.messages.began + self.messages.time)

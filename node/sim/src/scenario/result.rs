@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use prost_kbr::AppId;
+use prost_manager::{AppState, Node};
+
 use super::Outcome;
 use super::driver::{Driver, seconds};
 use crate::apps::AppUsage;
@@ -68,13 +71,13 @@ impl Driver<'_> {
             version: manifest.version.to_string(),
             component: manifest.component.digest.to_string(),
             workload: serde_json::to_value(&running.workload).unwrap_or_default(),
-            messages: meter.messages.counts(),
+            messages: meter.messages.messages(),
             latency_ms: meter.messages.latency_ms().summary(),
             hops: meter.messages.hops().summary(),
-            calls: meter.calls.counts(),
+            calls: meter.calls.calls(),
             call_ms: meter.calls.latency_ms().summary(),
             installs,
-            running: meter.running().last().map_or(0, |(_, running)| *running),
+            running: self.crowd.live.nodes().iter().filter(|node| self.runs(**node, running.app())).count() as u64,
             code_transfers,
             code_bytes,
             ..PeerletReport::default()
@@ -94,6 +97,12 @@ impl Driver<'_> {
         report.stored_bytes = of_nodes(|usage| usage.stored_bytes).summary();
         report.messages_per_node = of_nodes(|usage| usage.messages).summary();
         Some(report)
+    }
+
+    /// Whether the application runs on a node now.
+    fn runs(&self, node: Index, app: &AppId) -> bool {
+        let apps = self.world.node(node).map(Node::apps).unwrap_or_default();
+        apps.iter().any(|status| status.app == *app && status.state == AppState::Running)
     }
 
     fn usage(&self, node: Index, figure: fn(&AppUsage) -> u64) -> u64 {

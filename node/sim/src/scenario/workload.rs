@@ -129,8 +129,10 @@ impl Workload {
         within("messages", self.messages, 0, Options::MAX_LOOKUPS)?;
         within("calls", self.calls, 0, Options::MAX_LOOKUPS)?;
         within("installs", self.installs, 1, nodes)?;
-        if let Payload::Bytes(bytes) = self.payload {
-            within("payload_bytes", bytes, 0, Limits::default().payload_bytes)?;
+        let most = Limits::default().payload_bytes;
+        match &self.payload {
+            Payload::Bytes(bytes) => within("payload_bytes", *bytes, 0, most)?,
+            Payload::Text(text) => within("payload", text.as_str().len(), 0, most as usize)?,
         }
         if self.calls > 0 && self.asks.is_empty() {
             return Err(Error::Option { name: "calls", reason: "nobody says what is asked; name a call".to_owned() });

@@ -18,9 +18,7 @@ impl World {
             Act::Network(network) => self.network = *network,
             Act::Break { a, b } => self.break_connection(a, b),
             Act::Start { node, known } => {
-                if let Some(host) = self.hosts.get_mut(node as usize).filter(|host| !host.is_alive()) {
-                    host.apps = None;
-                }
+                self.wipe(node);
                 self.start(node, &known);
             }
             Act::Restart { node, known } => self.start(node, &known),

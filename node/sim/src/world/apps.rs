@@ -58,14 +58,13 @@ enum Did {
 }
 
 impl World {
-    /// From now on nodes run applications. Call it before the first node starts.
+    /// From now on nodes run applications. To be called before the first node starts.
     pub fn host_apps(&mut self, applications: Applications) {
         self.policy = applications.policy.clone();
         self.shared = Some(Box::new(Shared { applications, compiled: BTreeMap::new() }));
     }
 
-    /// What the applications on a node have done over all of its lives since its disk was empty; none where there were
-    /// none.
+    /// What the applications on a node have done over all of its lives; none in a world without applications.
     pub fn app_usage(&self, node: Index) -> Option<AppUsage> {
         let host = self.hosts.get(node as usize)?;
         let apps = host.apps.as_ref()?;
@@ -76,10 +75,18 @@ impl World {
         Some(usage)
     }
 
-    /// What one record of an application on a node says, durable or not.
+    /// What one record of an application on a node says, whether it is durable yet or not.
     pub fn record(&self, node: Index, app: &AppId, place: prost_contract::Place, name: &[u8]) -> Option<bytes::Bytes> {
         let apps = self.hosts.get(node as usize)?.apps.as_ref()?;
         apps.store.records(app, 0).get(place, name).ok()?
+    }
+
+    /// The disk of a node whose process does not run is empty from now on. What it has done is still known.
+    pub fn wipe(&mut self, node: Index) {
+        let host = self.hosts.get_mut(node as usize).filter(|host| !host.is_alive());
+        if let Some(apps) = host.and_then(|host| host.apps.as_mut()) {
+            apps.store = Store::default();
+        }
     }
 
     /// The packages on a node's disk are there again when it starts.
