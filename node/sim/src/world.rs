@@ -289,11 +289,7 @@ impl World {
     pub fn recent(&self, node: Index) -> Vec<String> {
         let line = |(at, recent): &(Time, Recent)| {
             let (s, us) = (at.as_micros() / 1_000_000, at.as_micros() % 1_000_000);
-            match recent {
-                Recent::Input(prost_manager::Input::Ring(input)) => format!("{s}.{us:06} {input:?}"),
-                Recent::Input(input) => format!("{s}.{us:06} {input:?}"),
-                Recent::Woken(kind) => format!("{s}.{us:06} Woken({kind:?})"),
-            }
+            format!("{s}.{us:06} {recent}")
         };
         self.host(node).map(|host| host.recent.iter().map(line).collect()).unwrap_or_default()
     }

@@ -111,7 +111,10 @@ impl Sink {
                 self.number(6);
                 self.number(*request);
                 self.number(outcome.is_ok().into());
-                self.bytes(outcome.as_ref().map_or_else(|line| line.as_bytes(), |bytes| bytes));
+                match outcome {
+                    Ok(bytes) => self.bytes(bytes),
+                    Err(line) => self.bytes(line.as_bytes()),
+                }
             }
             Effect::Push { request, item } => {
                 self.number(7);

@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::world::{Act, Index, Route, Seen};
 
 /// What the seed of the workload differs by from that of the world. With its own numbers it changes nobody else's.
-const WORKLOAD: u64 = 0x7065_6572_6c65_74;
+const WORKLOAD: u64 = 0x0070_6565_726c_6574;
 /// How long the package may take to start where it is installed.
 const INSTALL: Duration = Duration::from_secs(60);
 /// How long calls that are under way at the end may take: as long as a node gives them, and a little more.

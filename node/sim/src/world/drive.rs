@@ -184,13 +184,7 @@ impl World {
             let id = self.hosts[index as usize].peer.id;
             let micros = now.as_micros();
             let (s, us) = (micros / 1_000_000, micros % 1_000_000);
-            match &recent {
-                Recent::Input(Input::Ring(input)) => {
-                    self.trace.line(format_args!("{s}.{us:06} {index} {id:?} {input:?}"))
-                }
-                Recent::Input(input) => self.trace.line(format_args!("{s}.{us:06} {index} {id:?} {input:?}")),
-                Recent::Woken(kind) => self.trace.line(format_args!("{s}.{us:06} {index} {id:?} Woken({kind:?})")),
-            }
+            self.trace.line(format_args!("{s}.{us:06} {index} {id:?} {recent}"));
         }
         let host = &mut self.hosts[index as usize];
         host.recent.push_back((now, recent));

@@ -1,6 +1,7 @@
 //! One node of the world: its process, what its kernel holds, and what is known of it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -26,6 +27,25 @@ const SWEEP: usize = 64;
 pub(super) enum Recent {
     Input(Input),
     Woken(Option<TimerKind>),
+}
+
+impl fmt::Display for Recent {
+    /// A package is named, and its component left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Recent::Input(Input::Ring(input)) => write!(f, "{input:?}"),
+            Recent::Input(Input::Install { request, package }) => {
+                let manifest = package.manifest.manifest();
+                write!(f, "Install {{ request: {request}, package: {} {} }}", manifest.name, manifest.version)
+            }
+            Recent::Input(Input::Restore(package)) => {
+                let manifest = package.manifest.manifest();
+                write!(f, "Restore({} {})", manifest.name, manifest.version)
+            }
+            Recent::Input(input) => write!(f, "{input:?}"),
+            Recent::Woken(kind) => write!(f, "Woken({kind:?})"),
+        }
+    }
 }
 
 /// A dial to whoever is at an address.

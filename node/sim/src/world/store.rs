@@ -44,7 +44,7 @@ struct Pending {
 enum Undo {
     /// What was there before each write, in the order of the writes.
     Records(Vec<(Place, Vec<u8>, Option<Record>)>),
-    Package(Option<Package>),
+    Package(Option<Box<Package>>),
 }
 
 impl Store {
@@ -62,7 +62,7 @@ impl Store {
     /// Keeps a package from this time on.
     pub(super) fn save(&mut self, durable_at: Time, package: Package) {
         let app = package.manifest.manifest().app();
-        let before = self.packages.insert(app.clone(), package);
+        let before = self.packages.insert(app.clone(), package).map(Box::new);
         self.pending.push_back(Pending { durable_at, app, undo: Undo::Package(before) });
     }
 
@@ -92,7 +92,7 @@ impl Store {
                     }
                 }
                 Undo::Package(Some(before)) => {
-                    self.packages.insert(app, before);
+                    self.packages.insert(app, *before);
                 }
                 Undo::Package(None) => {
                     self.packages.remove(&app);
