@@ -71,7 +71,7 @@ fn echo_on_fifty_nodes_delivers_every_message_and_does_the_same_each_time() {
 
 #[test]
 fn the_dht_keeps_and_finds_values() {
-    let put = r#"put:cbor:{"key":"hex:{key}","name":"bytes:n","value":"bytes:value {n}"}"#;
+    let put = r#"put:cbor:{"key":"hex:{key}","name":"bytes:n","value":"bytes:value {i}"}"#;
     let get = r#"get:cbor:{"key":"hex:{key}","name":"bytes:n"}"#;
     let asks = [put, get].map(|ask| ask.parse().expect("a call")).to_vec();
     let workload = Workload { messages: 0, calls: 100, asks, ..Workload::default() };

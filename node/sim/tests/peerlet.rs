@@ -37,8 +37,8 @@ fn report(options: &Options, workload: Workload) -> PeerletReport {
 
 /// Messages that are kept under their payload, and calls that write and read.
 fn workload() -> Workload {
-    let asks = ["write:note {n} {key}", "read:note {n} {key}"].map(|ask| ask.parse().expect("a call"));
-    let payload = Payload::Text("message {n}".parse().expect("a text"));
+    let asks = ["write:note {i} {key}", "read:note {i} {key}"].map(|ask| ask.parse().expect("a call"));
+    let payload = Payload::Text("message {i}".parse().expect("a text"));
     Workload { messages: 100, payload, calls: 40, asks: asks.to_vec(), ..Workload::default() }
 }
 
@@ -82,7 +82,7 @@ fn a_run_with_an_application_is_the_same_each_time_and_changes_no_lookup() {
     let [one, two] = [(); 2].map(|()| play(&options, workload()).expect("a run"));
     assert_eq!(one.report, two.report);
     assert_eq!(one.series, two.series);
-    let other = Workload { payload: Payload::Text("another {n}".parse().expect("a text")), ..workload() };
+    let other = Workload { payload: Payload::Text("another {i}".parse().expect("a text")), ..workload() };
     assert_ne!(play(&options, other).expect("a run").report.trace_hash, one.report.trace_hash);
     let without = run(&options, &mut |_| ()).expect("a run").report;
     assert!(without.peerlet.is_none() && without.lookups.asked == one.report.lookups.asked);

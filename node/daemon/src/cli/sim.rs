@@ -37,8 +37,8 @@ const RUN_HELP: &str = "\
 A time has a unit: 500ms, 90s, 10m, 1.5h.
 The same options and the same seed give the same run, and the same trace hash, on any machine.
 With --peerlet, say how often the application is asked and with what:
-  prost sim --nodes 200 --duration 10m --peerlet echo.prost --messages 2000 --payload 'hello {n}'
-  prost sim --nodes 200 --duration 10m --peerlet echo.prost --call 'echo:hello {n}' --calls 500
+  prost sim --nodes 200 --duration 10m --peerlet echo.prost --messages 2000 --payload 'hello {i}'
+  prost sim --nodes 200 --duration 10m --peerlet echo.prost --call 'echo:hello {i}' --calls 500
 Exit codes: 1 where a rule of the ring was broken or no node will install the package, 64 for a wrong line, 65 for
 a file that is damaged or no package, 66 for one that cannot be read, 73 for one that cannot be written.";
 

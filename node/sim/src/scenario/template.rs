@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A text from which the bytes of each message or call are made.
 ///
-/// `{n}` stands for the number of the message, from 0, and `{key}` for its key in hexadecimal digits. The bytes are those
+/// `{i}` stands for the number of the message, from 0, and `{key}` for its key in hexadecimal digits. The bytes are those
 /// of the text, but for texts that begin with one of these:
 ///
 /// | beginning | bytes |
@@ -92,7 +92,7 @@ pub(super) fn fill(text: &str, number: u64, key: Key) -> String {
         return text.to_owned();
     }
     let digits: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    text.replace("{n}", &number.to_string()).replace("{key}", &digits)
+    text.replace("{i}", &number.to_string()).replace("{key}", &digits)
 }
 
 fn cbor(value: serde_json::Value) -> Result<serde_cbor::Value, TemplateError> {
@@ -138,14 +138,14 @@ mod tests {
 
     #[test]
     fn numbers_and_keys_have_their_places() {
-        assert_eq!(bytes("hello {n} of {m}", 7), b"hello 7 of {m}");
+        assert_eq!(bytes("hello {i} of {m}", 7), b"hello 7 of {m}");
         assert_eq!(bytes("text:hex:0", 7), b"hex:0");
         assert_eq!(bytes("hex:ff{key}", 7), [&[0xff][..], &[0; 20]].concat());
     }
 
     #[test]
     fn json_becomes_cbor_with_strings_of_bytes() {
-        let made = bytes(r#"cbor:{"a":"hex:0102","b":"bytes:v{n}","c":[-1,null,"t"]}"#, 3);
+        let made = bytes(r#"cbor:{"a":"hex:0102","b":"bytes:v{i}","c":[-1,null,"t"]}"#, 3);
         let wanted = [
             &[0xa3, 0x61, b'a', 0x42, 1, 2, 0x61, b'b', 0x42, b'v', b'3', 0x61, b'c', 0x83][..],
             &[0x20, 0xf6, 0x61, b't'],
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_bytes_is_refused_at_once() {
-        assert_eq!("hex:{n}".parse::<Template>(), Err(TemplateError::Hex("0".to_owned())));
+        assert_eq!("hex:{i}".parse::<Template>(), Err(TemplateError::Hex("0".to_owned())));
         assert!(matches!("cbor:{".parse::<Template>(), Err(TemplateError::Json(_))));
         assert!(matches!("hex:é".parse::<Template>(), Err(TemplateError::Hex(_))));
     }

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_workload_survives_json() {
-        let asks = vec!["put:hello {n}".parse().unwrap(), "get".parse().unwrap()];
+        let asks = vec!["put:hello {i}".parse().unwrap(), "get".parse().unwrap()];
         let workload = Workload { calls: 5, asks, payload: Payload::Text("x".parse().unwrap()), ..Workload::default() };
         let json = serde_json::to_string(&workload).unwrap();
         assert_eq!(serde_json::from_str::<Workload>(&json).unwrap(), workload);

@@ -20,22 +20,22 @@ pub(super) struct PeerletArgs {
     /// it to.
     #[arg(long, value_name = "FILE")]
     peerlet: Option<PathBuf>,
-    /// Messages of the application to random keys [default: 1000, with --call 0].
+    /// Messages of the application to random keys [default: 1000, or 0 with --call].
     #[arg(long, value_name = "COUNT", requires = "peerlet")]
     messages: Option<u64>,
     /// Who sees a message: the responsible node alone, or each node on its way that runs the application.
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = Type::EndNode, requires = "peerlet")]
     dispatch: Type,
-    /// What messages say. {n} is the message's number, {key} its key; hex:DIGITS and cbor:JSON make bytes.
+    /// What messages say. {i} is the message's number, {key} its key; hex:DIGITS and cbor:JSON make bytes.
     #[arg(long, value_name = "TEXT", requires = "peerlet")]
     payload: Option<Template>,
     /// Random bytes that messages say instead [default: 100].
     #[arg(long, value_name = "COUNT", requires = "peerlet", conflicts_with = "payload")]
     payload_bytes: Option<u32>,
-    /// What local programs ask; given several times, in turn. {n} counts the rounds, and {key} is a key for each round.
+    /// What local programs ask; given several times, in turn. {i} counts the rounds, and {key} is a key for each round.
     #[arg(long, value_name = "METHOD[:TEXT]", requires = "peerlet")]
     call: Vec<Ask>,
-    /// Calls of local programs [default: 1000, without --call 0].
+    /// Calls of local programs [default: 1000].
     #[arg(long, value_name = "COUNT", requires = "call")]
     calls: Option<u64>,
     /// Where programs are that send and call.
@@ -100,7 +100,7 @@ impl PeerletArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn each_option_has_its_place() {
-        let words = ["--peerlet", "p", "--call", "put:{n}", "--call", "get", "--dispatch", "per-hop", "--payload", "x"];
+        let words = ["--peerlet", "p", "--call", "put:{i}", "--call", "get", "--dispatch", "per-hop", "--payload", "x"];
         let more = ["--installs", "3", "--origins", "any", "--calls", "7", "--messages", "5"];
         let args = parse(&[&words[..], &more[..]].concat()).expect("the line is understood");
         let expected = Workload {
@@ -131,7 +131,7 @@ mod tests {
             dispatch: Dispatch::PerHop,
             payload: Payload::Text("x".parse().expect("a text")),
             calls: 7,
-            asks: ["put:{n}", "get"].map(|ask| ask.parse().expect("a call")).to_vec(),
+            asks: ["put:{i}", "get"].map(|ask| ask.parse().expect("a call")).to_vec(),
             installs: 3,
             origins: Origins::Any,
         };
@@ -144,6 +144,12 @@ mod tests {
             assert!(parse(words).is_err(), "{words:?}");
         }
         assert!(parse(&["--peerlet", "p", "--payload", "hex:0"]).is_err());
+    }
+
+    #[test]
+    fn the_help_shows_the_places_in_texts() {
+        let help = Line::command().render_long_help().to_string();
+        assert!(help.contains("{i} is the message's number, {key} its key"), "{help}");
     }
 
     #[test]
