@@ -319,6 +319,8 @@ impl Driver {
                     let _ = reply.send(outcome);
                 }
             }
+            // Programs speak to applications here, and these send.
+            Output::Routed { .. } => {}
             Output::Neighbours { request, neighbours } => {
                 if let Some(reply) = self.replies.neighbours.remove(&request) {
                     let _ = reply.send(neighbours);

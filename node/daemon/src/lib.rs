@@ -3,6 +3,7 @@
 //! The only crate of the workspace with sockets, a disk, threads and a clock. What decides is in `prost-kbr` and
 //! `prost-manager`; this crate gives them inputs and does what they ask.
 
+pub mod actor;
 pub mod admin;
 pub mod admin_client;
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod driver;
 pub mod exit;
 pub mod metrics;
 pub mod node;
+pub mod simulated;
 pub mod standard;
 mod status;
 pub mod store;

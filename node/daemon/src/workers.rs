@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use prost_contract::{Execution, Limits, Outcome, Receipt, Trap, TrapKind};
+use prost_contract::{Execution, Limits};
 use prost_kbr::{AppId, Refusal};
 use prost_manager::RunEvent;
 use prost_package::Grant;
-use prost_sandbox::{
-    Compiled, Engine, EngineError, EngineOptions, Instance, Overlay, SharedRecords, Signer, StartError, Ticker, Wasi,
-};
+use prost_sandbox::{Compiled, Engine, EngineError, EngineOptions, SharedRecords, Signer, Ticker, Wasi};
 use tokio::sync::mpsc::Sender;
+
+use crate::actor::Actor;
 
 /// Jobs that may wait for one thread. The manager has at most one batch of an application under way, and knows at most
 /// 256 applications: the queue is never full.
@@ -166,10 +166,7 @@ fn compile_all(
 /// One application's code on its worker.
 struct Slot {
     generation: u64,
-    compiled: Compiled,
-    limits: Limits,
-    signer: Arc<dyn Signer>,
-    instance: Option<Instance>,
+    actor: Actor,
 }
 
 fn run_jobs(queue: &Receiver<Job>, done: &Sender<Done>) {
@@ -177,7 +174,7 @@ fn run_jobs(queue: &Receiver<Job>, done: &Sender<Done>) {
     while let Ok(job) = queue.recv() {
         match job {
             Job::Load { app, generation, compiled, limits, signer } => {
-                slots.insert(app, Slot { generation, compiled: *compiled, limits, signer, instance: None });
+                slots.insert(app, Slot { generation, actor: Actor::new(*compiled, limits, signer) });
             }
             Job::Drop { app, generation } => {
                 if slots.get(&app).is_some_and(|slot| slot.generation == generation) {
@@ -186,49 +183,11 @@ fn run_jobs(queue: &Receiver<Job>, done: &Sender<Done>) {
             }
             Job::Run { app, generation, events, records, used } => {
                 let Some(slot) = slots.get_mut(&app) else { continue };
-                let executions = slot.run(events, records, used);
+                let executions = slot.actor.run(events, records, used);
                 if done.blocking_send(Done::Ran { app, generation, executions }).is_err() {
                     return;
                 }
             }
         }
     }
-}
-
-impl Slot {
-    fn run(&mut self, events: Vec<RunEvent>, records: SharedRecords, used: u64) -> Vec<Execution> {
-        let mut overlay = Overlay::new(records);
-        let mut executions = Vec::with_capacity(events.len());
-        for RunEvent { event, mut context } in events {
-            context.storage_used = used;
-            let instance = match self.instance.take().filter(|instance| !instance.is_gone()) {
-                Some(instance) => Ok(instance),
-                None => Instance::start(&self.compiled, self.limits.clone(), Some(self.signer.clone()), &context),
-            };
-            let mut instance = match instance {
-                Ok(instance) => instance,
-                Err(error) => {
-                    executions.push(not_started(&error));
-                    break;
-                }
-            };
-            executions.push(instance.run(&event, &context, &mut overlay));
-            if instance.is_gone() {
-                break;
-            }
-            self.instance = Some(instance);
-        }
-        executions
-    }
-}
-
-/// An instance that does not start is a trap of the event that needed it.
-fn not_started(error: &StartError) -> Execution {
-    let (trap, receipt) = match error {
-        StartError::Trapped { trap, receipt } => (trap.clone(), *receipt),
-        StartError::NoSigner | StartError::NoRoom(_) => {
-            (Trap { kind: TrapKind::Fault, message: error.to_string() }, Receipt::default())
-        }
-    };
-    Execution { outcome: Outcome::Trapped(trap), effects: Vec::new(), writes: Vec::new(), receipt }
 }

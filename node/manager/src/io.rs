@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_contract::{Context, Event, Execution, LogLevel, Write};
-use prost_kbr::{AppId, Failure, Key, Message, Outcome, Peer, Refusal};
+use prost_kbr::{AppId, Dispatch, Failure, Header, Key, Message, Outcome, Peer, Refusal};
 use prost_package::{Grant, Package, Policy, SignedManifest};
 
 /// What can happen to a node.
@@ -38,6 +38,20 @@ pub enum Input {
         method: String,
         /// With what.
         body: Bytes,
+    },
+    /// A local program sends an application's message into the ring, whether the application runs here or not. Answered
+    /// by [`Output::Routed`].
+    Route {
+        /// Comes back in the answer.
+        request: u64,
+        /// The application, and where its code can be had.
+        header: Header,
+        /// The destination.
+        key: Key,
+        /// The type.
+        dispatch: Dispatch,
+        /// The data.
+        payload: Bytes,
     },
     /// Who is responsible for a key? Answered by [`Output::LookedUp`].
     Lookup {
@@ -103,6 +117,13 @@ pub enum Output {
     Joined,
     /// The node has left the ring; nothing more will come.
     Left,
+    /// Answers [`Input::Route`].
+    Routed {
+        /// From the question.
+        request: u64,
+        /// The node that handled it, or why none did.
+        outcome: Outcome,
+    },
     /// Answers [`Input::Lookup`].
     LookedUp {
         /// From the question.

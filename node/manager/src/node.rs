@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost_contract::{Event, LogLevel};
 use prost_kbr::{
-    AppId, Change, Failure, Key, Machine, Outcome, Output as Ring, Peer, Purpose, RingState, RingView, Time, TimerKind,
+    AppId, Change, Dispatch, Failure, Header, Key, Machine, Outcome, Output as Ring, Peer, Purpose, RingState,
+    RingView, RouteRequest, Time, TimerKind,
 };
 use prost_package::Policy;
 
@@ -43,6 +45,8 @@ pub struct Node {
     /// Messages sent by applications whose outcome is not known yet.
     pub(crate) sent: BTreeMap<u64, AppId>,
     lookups: BTreeMap<u64, u64>,
+    /// Messages of local programs, by number, with the request that each answers.
+    routes: BTreeMap<u64, u64>,
     pub(crate) calls: Calls,
     pub(crate) timers: Timers,
     /// Commits that are not answered yet. Every one belongs to an event of its application.
@@ -72,6 +76,7 @@ impl Node {
             ready: BTreeSet::new(),
             sent: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            routes: BTreeMap::new(),
             calls: Calls::default(),
             timers: Timers::default(),
             commits: BTreeMap::new(),
@@ -97,6 +102,9 @@ impl Node {
             Input::Restore(package) => self.start_restore(package),
             Input::Remove { request, app } => self.on_remove(request, &app),
             Input::Call { call, app, method, body } => self.start_call(call, &app, method, body),
+            Input::Route { request, header, key, dispatch, payload } => {
+                self.start_route(request, &header, key, dispatch, payload);
+            }
             Input::Lookup { request, key } => self.start_lookup(request, key),
             Input::Compiled { app, result } => self.on_compiled(&app, result),
             Input::Ran { app, executions } => self.on_ran(&app, executions),
@@ -208,7 +216,23 @@ impl Node {
         self.ring.handle(self.now, prost_kbr::Input::Lookup { id, key, replicas: 0 });
     }
 
+    fn start_route(&mut self, request: u64, header: &Header, key: Key, dispatch: Dispatch, payload: Bytes) {
+        let id = self.take_ids(1);
+        if self.ring.ring_state() == RingState::Left {
+            let outcome = Outcome::failed(id, Purpose::App(dispatch), Failure::NotJoined);
+            return self.outbox.push_back(Output::Routed { request, outcome });
+        }
+        self.routes.insert(id, request);
+        let header = header.encode();
+        let route = RouteRequest { id, key: Some(key), dispatch, header, payload, hint: None, deadline: None };
+        self.ring.handle(self.now, prost_kbr::Input::Route(route));
+    }
+
     fn on_ended(&mut self, outcome: Outcome) {
+        if let Some(request) = self.routes.remove(&outcome.id) {
+            self.outbox.push_back(Output::Routed { request, outcome });
+            return;
+        }
         if let Some(request) = self.lookups.remove(&outcome.id) {
             self.outbox.push_back(Output::LookedUp { request, outcome });
             return;

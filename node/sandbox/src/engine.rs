@@ -12,6 +12,8 @@ pub const TICK: Duration = Duration::from_millis(10);
 
 /// Bytes of stack for a guest. The rest of the thread's stack stays for the host.
 const GUEST_STACK: usize = 512 << 10;
+/// Bytes that a memory allocated on demand can grow before it has to move.
+const ROOM_TO_GROW: u64 = 256 << 10;
 /// Frames of a trap's backtrace.
 const FRAMES: usize = 8;
 /// What a pooled instance may have; the same numbers as the bounds of [`inspect`](crate::inspect()), with room for the
@@ -24,7 +26,7 @@ const POOL_TABLES_PER_COMPONENT: u32 = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Instances that are kept ready in a pool, and also the most that can live at a time. Zero allocates each on
-    /// demand, without a bound of its own: for a simulator with thousands of nodes.
+    /// demand, without a bound of its own and in little address space: for a simulator with thousands of nodes.
     pub pooled_instances: u32,
     /// The most linear memory that a pooled instance can ever have, in bytes.
     pub pooled_memory_bytes: usize,
@@ -60,7 +62,7 @@ impl Engine {
         {
             return Ok(Engine { inner: Arc::new(Inner { wasmtime, pooling: true }) });
         }
-        let wasmtime = wasmtime::Engine::new(&config()).map_err(|error| EngineError(format!("{error:#}")))?;
+        let wasmtime = wasmtime::Engine::new(&on_demand()).map_err(|error| EngineError(format!("{error:#}")))?;
         Ok(Engine { inner: Arc::new(Inner { wasmtime, pooling: false }) })
     }
 
@@ -127,6 +129,19 @@ fn config() -> Config {
         .wasm_memory64(false)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(core::num::NonZeroUsize::new(FRAMES));
+    config
+}
+
+/// Memories as large as they are used, side by side and without guards, so that the kernel takes neighbours for one
+/// mapping: it allows a process some 65,000 of them.
+fn on_demand() -> Config {
+    let mut config = config();
+    config
+        .memory_reservation(0)
+        .memory_reservation_for_growth(ROOM_TO_GROW)
+        .memory_guard_size(0)
+        .guard_before_linear_memory(false)
+        .memory_init_cow(false);
     config
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Clock};
 
 use prost_contract::{Execution, Limits, Outcome, Place, Records as _, TrapKind};
 use prost_kbr::Refusal;
-use prost_sandbox::{Instance, StartError};
+use prost_sandbox::{Engine, EngineOptions, Instance, StartError};
 use support::{OK, Peerlet, compile, context, deliver, engine, no_records, run, start, try_start};
 
 const LOOP: &str = "(loop $again (br $again)) unreachable";
@@ -213,4 +213,29 @@ fn bad_values_fault() {
     }
     let execution = trapped(&Peerlet::new().deliver("i32.const 65536"), Limits::default());
     assert_eq!(kind(&execution), TrapKind::Fault, "a result past the memory");
+}
+
+#[test]
+fn an_event_is_the_same_whether_memory_comes_from_a_pool_or_on_demand() {
+    let on_demand = Engine::new(EngineOptions { pooled_instances: 0, ..EngineOptions::default() }).expect("an engine");
+    assert!(!on_demand.is_pooling());
+    // It grows by more than a memory can before it has to move, and writes to its last byte.
+    let grow = "(drop (memory.grow (i32.const 20))) (i32.store8 (i32.const 1376255) (i32.const 7))";
+    let bodies = [
+        format!("{grow} {OK}"),
+        format!("(i32.store8 (i32.const 1376256) (i32.const 7)) {OK}"),
+        "(loop $again (br $again)) i32.const 0".to_owned(),
+    ];
+    for body in bodies {
+        let peerlet = Peerlet::new().memory("1").deliver(&body);
+        let limits = Limits { fuel: 5_000_000, ..Limits::default() };
+        let [one, two] = [engine(), on_demand.clone()].map(|engine| {
+            let compiled = compile(&engine, &peerlet);
+            let mut instance = Instance::start(&compiled, limits.clone(), None, &context()).expect("it starts");
+            let mut execution = run(&mut instance, &deliver(b""));
+            execution.receipt.micros = 0;
+            execution
+        });
+        assert_eq!(one, two, "{body}");
+    }
 }

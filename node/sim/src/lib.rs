@@ -3,6 +3,7 @@
 //! A [`World`] owns the machines of the real node, the network between them and their clocks. Everything that happens
 //! follows from one seed: the same seed and the same code give the same [`World::trace_hash`], on any machine.
 
+pub mod apps;
 pub mod cost;
 pub mod latency;
 pub mod measure;
@@ -17,7 +18,8 @@ pub mod swarm;
 mod trace;
 pub mod world;
 
+pub use apps::Applications;
 pub use latency::Latency;
 pub use network::Network;
 pub use report::{Report, Series};
-pub use world::{Act, Index, Seen, Traffic, World, WorldConfig};
+pub use world::{Act, Index, Route, Seen, Traffic, World, WorldConfig};

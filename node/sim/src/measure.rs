@@ -5,11 +5,14 @@
 mod history;
 mod ideal;
 mod lookups;
+mod peerlet;
 mod tally;
 mod traffic;
 
 pub use history::History;
 pub use ideal::{first_flaw, is_ideal};
 pub use lookups::{Asked, Lookups};
+pub(crate) use peerlet::add;
+pub use peerlet::{Asks, PeerletMeter};
 pub use tally::Tally;
 pub use traffic::{Rates, TrafficMeter};

@@ -8,9 +8,11 @@ mod latency;
 mod lookups;
 mod number;
 mod palette;
+mod peerlet;
 mod ring;
 mod scale;
 mod sizes;
+mod time;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,7 +41,8 @@ pub enum PlotError {
 }
 
 /// Draws the pictures of one run into a directory, which is made where it is missing: `hops`, `latency`, `lookups` and
-/// `ring`, each with the endings `.svg` and `.png`. Where something was not measured, the picture says so.
+/// `ring`, and `peerlet` where an application was on the ring, each with the endings `.svg` and `.png`. Where something
+/// was not measured, the picture says so.
 ///
 /// Returns the files.
 ///
@@ -52,6 +55,9 @@ pub fn draw(dir: &Path, report: &Report, series: &Series) -> Result<Vec<PathBuf>
     files.extend(canvas::save(dir, &latency::Latencies { report, series })?);
     files.extend(canvas::save(dir, &lookups::Lookups { report, series })?);
     files.extend(canvas::save(dir, &ring::Ring { report, series })?);
+    if let (Some(peerlet), Some(series)) = (&report.peerlet, &series.app) {
+        files.extend(canvas::save(dir, &peerlet::OnTheRing { report, peerlet, series })?);
+    }
     Ok(files)
 }
 

@@ -1,12 +1,14 @@
 //! What a simulation has measured.
 
 mod distribution;
+mod peerlet;
 mod series;
 
 use serde::{Deserialize, Serialize};
 
 pub use distribution::{Distribution, Summary};
-pub use series::{Load, Mark, Second, Series};
+pub use peerlet::{Calls, Fuel, Messages, PeerletReport};
+pub use series::{AppSeries, Load, Mark, Second, Series};
 
 /// The outcome of a simulation: what `prost sim --json` prints.
 ///
@@ -46,6 +48,9 @@ pub struct Report {
     /// Seconds from the fault, or from its end, until all was right again; null where there was no such fault or no
     /// such moment.
     pub heal_s: Option<f64>,
+    /// The application that was on the ring; left out where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peerlet: Option<PeerletReport>,
     /// The hash of everything that happened, in hexadecimal digits.
     pub trace_hash: String,
     /// All options, those that follow from the seed included.

@@ -14,13 +14,16 @@ mod grow;
 mod heal;
 mod judged;
 mod options;
+mod peerlet;
 mod phases;
 mod plan;
 mod result;
 mod span;
 mod study;
 mod sweep;
+mod template;
 mod watch;
+mod workload;
 
 use crate::report::{Report, Series};
 
@@ -29,7 +32,9 @@ pub use options::{Options, Scenario};
 pub use plan::{Churn, Conditions, Phase, Plan};
 pub use span::span_text;
 pub use sweep::{sizes, table};
+pub use template::{Template, TemplateError};
 pub use watch::{NoWatch, Watch};
+pub use workload::{Ask, Origins, Payload, Peerlet, Workload};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,7 +45,7 @@ pub struct Progress {
     pub of_s: f64,
     /// Events handled.
     pub events: u64,
-    /// What is going on: `grow`, `rest`, a built-in phase's name, or `study`.
+    /// What is going on: `grow`, `rest`, `install`, a built-in phase's name, or `study`.
     pub phase: &'static str,
     /// Nodes whose process runs.
     pub nodes_alive: u32,
@@ -60,10 +65,19 @@ pub struct Outcome {
 /// `progress` is called about once for each virtual second, and at least every 10,000 events.
 /// [`Report::wall_s`](crate::report::Report) is left at zero: the caller has the clock.
 pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Outcome, Error> {
+    play(options, None, progress)
+}
+
+/// The same with an application on the ring, which is installed before the first phase and asked while phases last.
+pub fn run_peerlet(options: &Options, peerlet: Peerlet, progress: &mut dyn FnMut(Progress)) -> Result<Outcome, Error> {
+    play(options, Some(peerlet), progress)
+}
+
+fn play(options: &Options, peerlet: Option<Peerlet>, progress: &mut dyn FnMut(Progress)) -> Result<Outcome, Error> {
     if options.rules {
-        run_watched(options, &mut judged::Judged::new(&driver::routing(options)), progress)
+        play_watched(options, peerlet, &mut judged::Judged::new(&driver::routing(options)), progress)
     } else {
-        run_watched(options, &mut NoWatch, progress)
+        play_watched(options, peerlet, &mut NoWatch, progress)
     }
 }
 
@@ -73,7 +87,19 @@ pub fn run_watched(
     watch: &mut dyn Watch,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, Error> {
+    play_watched(options, None, watch, progress)
+}
+
+fn play_watched(
+    options: &Options,
+    peerlet: Option<Peerlet>,
+    watch: &mut dyn Watch,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, Error> {
     options.check()?;
     let plan = Plan::of(options)?;
-    driver::Driver::new(options, plan, watch, progress)?.run()
+    if let Some(peerlet) = &peerlet {
+        peerlet.workload.check(plan.nodes)?;
+    }
+    driver::Driver::new(options, plan, peerlet, watch, progress)?.run()
 }

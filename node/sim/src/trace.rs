@@ -24,6 +24,8 @@ pub(crate) enum Mark {
     Told = 4,
     /// A process starts or ends.
     Process = 5,
+    /// An application does something.
+    App = 6,
 }
 
 /// The hash of a world's history, and where its text goes.

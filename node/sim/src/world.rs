@@ -2,6 +2,7 @@
 
 mod act;
 mod acts;
+mod apps;
 mod clock;
 mod dial;
 mod drive;
@@ -10,6 +11,7 @@ mod host;
 mod link;
 mod path;
 mod queue;
+mod store;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -27,10 +29,11 @@ use prost_package::Policy;
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::{Latency, Network};
+use apps::Shared;
 use host::{Host, Recent};
 use queue::{Event, Queue};
 
-pub use act::{Act, Seen};
+pub use act::{Act, Route, Seen};
 
 /// A node's number: its place in the order of [`World::spawn`], never given twice.
 pub type Index = u32;
@@ -75,6 +78,8 @@ pub struct World {
     random: Random,
     network: Network,
     policy: Arc<Policy>,
+    /// Who runs applications; none where no node runs any.
+    shared: Option<Box<Shared>>,
     trace: Trace,
     observer: Option<Observer>,
     seen: Vec<Seen>,
@@ -105,6 +110,7 @@ impl World {
             random: Random::new(config.seed),
             network: config.network.clone(),
             policy: Arc::new(Policy::default_only(false)),
+            shared: None,
             trace: Trace::new(config.seed),
             observer: None,
             seen: Vec::new(),
@@ -283,11 +289,7 @@ impl World {
     pub fn recent(&self, node: Index) -> Vec<String> {
         let line = |(at, recent): &(Time, Recent)| {
             let (s, us) = (at.as_micros() / 1_000_000, at.as_micros() % 1_000_000);
-            match recent {
-                Recent::Input(prost_manager::Input::Ring(input)) => format!("{s}.{us:06} {input:?}"),
-                Recent::Input(input) => format!("{s}.{us:06} {input:?}"),
-                Recent::Woken(kind) => format!("{s}.{us:06} Woken({kind:?})"),
-            }
+            format!("{s}.{us:06} {recent}")
         };
         self.host(node).map(|host| host.recent.iter().map(line).collect()).unwrap_or_default()
     }

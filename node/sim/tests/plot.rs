@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use prost_sim::plot;
-use prost_sim::report::{Distribution, Load, Lookups, Mark, Report, Second, Series, Summary};
+use prost_sim::report::{AppSeries, Distribution, Load, Lookups, Mark, PeerletReport, Report, Second, Series, Summary};
 
 /// A run through a fault.
 fn run() -> (Report, Series) {
@@ -27,6 +27,7 @@ fn run() -> (Report, Series) {
         seconds: (0..100).map(second).collect(),
         marks: vec![Mark { at_s: 50.0, text: "crash of 32 <nodes> & more".to_owned() }],
         load: (0..64).map(load).collect(),
+        app: None,
     };
     (report, series)
 }
@@ -77,6 +78,26 @@ fn a_run_without_measurements_gives_pictures_that_say_so() {
 }
 
 #[test]
+fn an_application_gives_one_picture_more() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut report, mut series) = run();
+    report.peerlet =
+        Some(PeerletReport { name: "echo".to_owned(), version: "1.2.3".to_owned(), ..PeerletReport::default() });
+    series.app = Some(AppSeries {
+        running: (0..50).map(|at| (f64::from(at), u64::from(at as u32))).collect(),
+        span_s: (0.0, 99.0),
+        messages: (0..64).collect(),
+    });
+    let files = plot::draw(dir.path(), &report, &series).expect("pictures");
+    check(&files, &[&ALL[..], &["peerlet"]].concat());
+    let svg = fs::read_to_string(&files[8]).expect("the file is there");
+    assert!(svg.contains("echo 1.2.3 on the ring") && svg.contains("nodes that run it"));
+    // Nothing has come of it.
+    series.app = Some(AppSeries::default());
+    check(&plot::draw(dir.path(), &report, &series).expect("pictures"), &[&ALL[..], &["peerlet"]].concat());
+}
+
+#[test]
 fn extreme_measurements_are_no_obstacle() {
     let dir = tempfile::tempdir().expect("a directory");
     let load = |position| Load { position, messages: u64::MAX / 2, connections: 0 };
@@ -87,6 +108,7 @@ fn extreme_measurements_are_no_obstacle() {
         seconds: vec![Second { asked: 1, answered: 0, correct: 0 }],
         marks: (0..100).map(|at| Mark { at_s: f64::from(at) / 100.0, text: "x".repeat(500) }).collect(),
         load: vec![load(-3.0), load(1.0)],
+        app: None,
     };
     let report = Report { nodes: u32::MAX, seed: u64::MAX, ..Report::default() };
     check(&plot::draw(dir.path(), &report, &series).expect("pictures"), &ALL);

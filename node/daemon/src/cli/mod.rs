@@ -152,6 +152,7 @@ mod tests {
             "sim --nodes 100 --seed 1 --scenario churn --session-median 10m --duration 1h --lookups 100 --json",
             "sim --latency wonder --successors 8 --connections 64 --plot d --trace t --loss 0.01",
             "sim --scenario study --study s.toml",
+            "sim --peerlet p.prost --messages 5 --dispatch per-hop --payload-bytes 9 --call echo:hi --calls 3",
             "sim sweep --seeds 3 --first-seed 7 --nodes 100,1000 --jobs 2 --json --plot d",
             "sim swarm --seeds 100 --first-seed 7 --jobs 2 --json",
             "sim replay --seed 7 --trace t --json",
@@ -185,6 +186,7 @@ mod tests {
         assert_eq!(code("prost peerlet inspect /no/such/package"), exit::NO_INPUT);
         assert_eq!(code("prost sim --nodes 2 --seed 1 --latency /no/such/matrix"), exit::NO_INPUT);
         assert_eq!(code("prost sim --seed 1 --scenario study --study /no/such/study"), exit::NO_INPUT);
+        assert_eq!(code("prost sim --seed 1 --peerlet /no/such/package"), exit::NO_INPUT);
         assert_eq!(code("prost status --admin http://127.0.0.1:1"), exit::UNAVAILABLE);
         assert_eq!(code("prost health --admin http://127.0.0.1:1 --token-file /no/such/token"), exit::NO_INPUT);
     }

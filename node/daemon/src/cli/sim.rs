@@ -1,6 +1,7 @@
 //! `prost sim`: thousands of nodes in one process and in virtual time.
 
 mod options;
+mod peerlet;
 mod progress;
 mod run;
 mod swarm;
@@ -21,7 +22,7 @@ use crate::exit;
 
 /// What to do. Without a command, one run of a scenario.
 #[derive(Debug, Clone, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true, after_help = RUN_HELP)]
 pub(super) struct SimArgs {
     #[command(subcommand)]
     command: Option<SimCommand>,
@@ -32,6 +33,14 @@ pub(super) struct SimArgs {
 const AFTER_HELP: &str = "\
 A time has a unit: 500ms, 90s, 10m, 1.5h. A run in which a rule of the ring was broken ends with code 1.
 The same options and the same seed give the same run, and the same trace hash, on any machine.";
+const RUN_HELP: &str = "\
+A time has a unit: 500ms, 90s, 10m, 1.5h.
+The same options and the same seed give the same run, and the same trace hash, on any machine.
+With --peerlet, say how often the application is asked and with what:
+  prost sim --nodes 200 --duration 10m --peerlet echo.prost --messages 2000 --payload 'hello {i}'
+  prost sim --nodes 200 --duration 10m --peerlet echo.prost --call 'echo:hello {i}' --calls 500
+Exit codes: 1 where a rule of the ring was broken or no node will install the package, 64 for a wrong line, 65 for
+a file that is damaged or no package, 66 for one that cannot be read, 73 for one that cannot be written.";
 
 #[derive(Debug, Clone, Subcommand)]
 enum SimCommand {
@@ -88,9 +97,17 @@ fn failed(error: scenario::Error, trace: Option<&Path>) -> Failure {
         scenario::Error::Latency(_) | scenario::Error::Study { .. } => exit::DATA,
         scenario::Error::File { path, .. } if trace == Some(path) => exit::CANNOT_CREATE,
         scenario::Error::File { .. } => exit::NO_INPUT,
-        scenario::Error::NotGrown { .. } => exit::FAILED,
+        scenario::Error::NotGrown { .. } | scenario::Error::NotInstalled { .. } => exit::FAILED,
     };
-    Failure::new(code, error)
+    let hint = match &error {
+        scenario::Error::NotInstalled { .. } => Some("see what it asks for with `prost peerlet inspect`"),
+        _ => None,
+    };
+    let failure = Failure::new(code, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 impl From<PlotError> for Failure {

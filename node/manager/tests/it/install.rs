@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost_contract::Event;
-use prost_kbr::{Failure, Refusal};
-use prost_manager::Source;
+use prost_kbr::{Dispatch, Failure, Header, Refusal};
+use prost_manager::{Input, Source};
 
 use crate::packages::{all_but, app_of, draft, plain};
 use crate::world::{Code, Fate, Seen, World};
@@ -213,4 +214,26 @@ fn a_message_to_a_dead_node_ends_in_a_failure() {
     assert!(world.call(0, "echo", &script).is_ok());
     world.run_for(Duration::from_secs(20));
     assert_eq!(world.host(0).failures(), [Failure::Unreachable]);
+}
+
+#[test]
+fn a_program_sends_a_message_of_an_application_and_is_told_how_it_ended() {
+    let mut world = World::ring(1, 24);
+    let package = plain("echo");
+    world.publish(0, &package);
+    let header = Header { app: app_of(&package), locator: "blake3:".to_owned() };
+    for (request, from) in [(1, 0), (2, 17)] {
+        let (key, payload) = (world.key_of(11), Bytes::from(format!("put {request}")));
+        let dispatch = Dispatch::EndNode;
+        world.give(from, Input::Route { request, header: header.clone(), key, dispatch, payload });
+        world.run_for(Duration::from_secs(5));
+    }
+    // The first finds the code at its origin, the second needs none of it there: the application runs at the root.
+    let handled = world.story(|seen| match seen {
+        Seen::Routed(request, outcome) => Some((*request, outcome.result.as_ref().map(|peer| peer.id).ok())),
+        _ => None,
+    });
+    assert_eq!(handled, [(0, (1, Some(world.id(11)))), (17, (2, Some(world.id(11))))]);
+    assert!(["1", "2"].iter().all(|name| world.host(11).has_record(&header.app, name)));
+    assert_eq!(world.places(|host| host.status(&header.app).is_some()), [0, 11]);
 }

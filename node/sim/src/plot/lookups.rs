@@ -2,8 +2,6 @@
 
 mod buckets;
 
-use core::ops::Range;
-
 use plotters::chart::SeriesLabelPosition;
 use plotters::element::Text;
 use plotters::prelude::DrawingBackend;
@@ -15,6 +13,7 @@ use super::font::text;
 use super::frame::{self, Axis, Chart};
 use super::number::{measure, tick, ticks};
 use super::palette::{BLUE, GREEN, INK, ORANGE, PALE};
+use super::time::Time;
 use crate::report::{Mark, Report, Series};
 use buckets::Buckets;
 
@@ -42,7 +41,7 @@ impl Picture for Lookups<'_> {
             return frame::nothing(&area, "no lookup was asked");
         };
         let (upper, lower) = area.split_vertically(UPPER);
-        let time = Time::of(&buckets);
+        let time = Time::over(buckets.span());
         self.rates(&upper, &buckets, &time)?;
         self.shares(&lower, &buckets, &time)
     }
@@ -81,58 +80,6 @@ impl Lookups<'_> {
 fn bottom(shares: impl Iterator<Item = f64>) -> f64 {
     let least = shares.fold(100.0, f64::min);
     [99.0, 98.0, 96.0, 92.0, 80.0, 60.0].into_iter().find(|bottom| least >= *bottom).unwrap_or(0.0)
-}
-
-/// The axis of time.
-struct Time {
-    seconds: Range<f64>,
-    ticks: Vec<f64>,
-    unit: f64,
-}
-
-impl Time {
-    fn of(buckets: &Buckets) -> Time {
-        let seconds = buckets.span();
-        let length = seconds.end - seconds.start;
-        let unit = if length > 7200.0 {
-            3600.0
-        } else if length > 300.0 {
-            60.0
-        } else {
-            1.0
-        };
-        let steps = ticks(length / unit, 10);
-        let step = steps.get(1).copied().unwrap_or(1.0) * unit;
-        let first = (seconds.start / step).ceil() as u64;
-        let last = (seconds.end / step).floor() as u64;
-        let ticks = (first..=last).map(|tick| tick as f64 * step).collect();
-        Time { seconds, ticks, unit }
-    }
-
-    fn name(&self) -> String {
-        let unit = if self.unit > 60.0 {
-            "h"
-        } else if self.unit > 1.0 {
-            "min"
-        } else {
-            "s"
-        };
-        format!("virtual time, {unit}")
-    }
-
-    fn axis<'a>(&'a self, name: &'a str) -> Axis<'a> {
-        Axis { name, range: self.seconds.clone(), ticks: self.ticks.clone(), label: self.label() }
-    }
-
-    fn label(&self) -> &'static dyn Fn(&f64) -> String {
-        if self.unit > 60.0 {
-            &|second| tick(&(second / 3600.0))
-        } else if self.unit > 1.0 {
-            &|second| tick(&(second / 60.0))
-        } else {
-            &tick
-        }
-    }
 }
 
 /// Lines where something happened, with what it was above the curves, each a little lower than the one before.

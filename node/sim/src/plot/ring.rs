@@ -1,7 +1,7 @@
 //! Nodes on the ring, and how much each has to do.
 
 mod dial;
-mod histogram;
+pub(super) mod histogram;
 
 use plotters::prelude::DrawingBackend;
 

@@ -17,6 +17,19 @@ pub struct Series {
     pub marks: Vec<Mark>,
     /// The nodes that live at the end.
     pub load: Vec<Load>,
+    /// The application that was on the ring, where there was one.
+    pub app: Option<AppSeries>,
+}
+
+/// An application on the ring.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AppSeries {
+    /// The seconds at which the number of nodes that run it changed, and the number from then on.
+    pub running: Vec<(f64, u64)>,
+    /// From when to when it was asked, in seconds.
+    pub span_s: (f64, f64),
+    /// Messages that each node that lives at the end has handled.
+    pub messages: Vec<u64>,
 }
 
 /// What happened in one second.

@@ -13,8 +13,10 @@ use super::error::Error;
 use super::events::{Agenda, Due};
 use super::heal::Heal;
 use super::options::Options;
+use super::peerlet::Running;
 use super::plan::{Churn, Plan};
 use super::watch::Watch;
+use super::workload::Peerlet;
 use super::{Outcome, Progress};
 use crate::latency::{self, Latency};
 use crate::measure::{History, Lookups, Tally, TrafficMeter};
@@ -51,6 +53,8 @@ pub(super) struct Driver<'a> {
     pub(super) heal: Option<Heal>,
     pub(super) churn: Option<Churn>,
     pub(super) asking: super::asking::Asking,
+    /// The application on the ring.
+    pub(super) peerlet: Option<Box<Running>>,
     /// Whether what happens now counts.
     pub(super) measured: bool,
     /// Messages that each node had handled when the measurement began.
@@ -67,6 +71,7 @@ impl<'a> Driver<'a> {
     pub(super) fn new(
         options: &'a Options,
         plan: Plan,
+        peerlet: Option<Peerlet>,
         watch: &'a mut dyn Watch,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Result<Driver<'a>, Error> {
@@ -83,6 +88,12 @@ impl<'a> Driver<'a> {
         if let Some(path) = &options.trace {
             let file = File::create(path).map_err(|source| Error::File { path: path.clone(), source })?;
             world.trace_to(Box::new(BufWriter::new(file)));
+        }
+        let mut running = None;
+        if let Some(peerlet) = peerlet {
+            let (peerlet, applications) = Running::new(peerlet, options.seed)?;
+            world.host_apps(applications);
+            running = Some(Box::new(peerlet));
         }
         Ok(Driver {
             options,
@@ -101,6 +112,7 @@ impl<'a> Driver<'a> {
             heal: None,
             churn: None,
             asking: super::asking::Asking::default(),
+            peerlet: running,
             measured: false,
             handled: Vec::new(),
             watch,
@@ -119,6 +131,8 @@ impl<'a> Driver<'a> {
         self.estimate_end();
         self.grow()?;
         self.rest();
+        self.install()?;
+        self.start_workload(self.plan.time());
         for phase in std::mem::take(&mut self.plan.phases) {
             self.play_phase(&phase);
         }
@@ -135,6 +149,8 @@ impl<'a> Driver<'a> {
                 Due::Start(node) => self.start(node),
                 Due::Ask => self.ask_next(),
                 Due::Look => self.look(),
+                Due::Message => self.send_next(),
+                Due::Call => self.call_next(),
             }
         }
         self.advance(until);
@@ -163,6 +179,8 @@ impl<'a> Driver<'a> {
             if let Seen::LookedUp { node, request, outcome } = seen {
                 let lives = self.crowd.members.contains(node);
                 self.lookups.ended(self.world.now(), request, &outcome, lives, &self.history);
+            } else {
+                self.on_seen(seen);
             }
         }
         self.watch.after_event(&self.world, &changed);
@@ -178,6 +196,9 @@ impl<'a> Driver<'a> {
             self.history.join(now, id, node, part);
         } else if !member && self.crowd.members.contains(node) {
             self.history.leave(now, id);
+        }
+        if !live {
+            self.forget_runner(node);
         }
         self.crowd.set(now, node, live, member);
     }

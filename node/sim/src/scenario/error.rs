@@ -36,6 +36,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A node will not have the application.
+    #[error("the peerlet cannot be installed: {reason}")]
+    NotInstalled {
+        /// What the node said.
+        reason: String,
+    },
     /// The ring has not come to its size in time: the routing layer does not work under these conditions.
     #[error("only {members} of {nodes} nodes were members after {after_s} virtual seconds of growth")]
     NotGrown {

@@ -18,6 +18,10 @@ pub(super) enum Due {
     Ask,
     /// Progress is told, and the ring looked at.
     Look,
+    /// A program sends a message of the application.
+    Message,
+    /// A program calls the application.
+    Call,
 }
 
 /// Things to do, in order of time; those at one time in the order in which they came.

@@ -25,6 +25,7 @@ impl Driver<'_> {
         self.begin(phase);
         self.watch.phase(&self.world, self.fabric.is_whole());
         self.start_asking(phase);
+        self.resume_workload();
         self.agenda.add(began, Due::Look);
         self.play(began + phase.time);
         self.agenda.clear();
@@ -37,6 +38,7 @@ impl Driver<'_> {
         let now = self.world.now();
         self.agenda.add(now, Due::Look);
         self.play(now + self.routing.deadline + SECOND);
+        self.finish_workload();
         while !self.is_ideal() && self.world.now() < now + QUIET {
             self.play(self.world.now() + SECOND);
         }

@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use prost_kbr::{Key, Outcome};
+use bytes::Bytes;
+use prost_kbr::{AppId, Dispatch, Header, Key, Outcome};
+use prost_manager::{CallFailure, InstallFailure, Installation};
+use prost_package::Package;
 
 use super::Index;
 use crate::Network;
@@ -10,7 +13,7 @@ use crate::Network;
 /// Something to be done to the world at a time of its own.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// A new process with a new node id, which joins through these nodes; with none it founds a ring.
+    /// A new process with a new node id and an empty disk, which joins through these nodes; with none it founds a ring.
     Start {
         /// The node.
         node: Index,
@@ -22,7 +25,8 @@ pub enum Act {
         /// The node.
         node: Index,
     },
-    /// A process that died starts again at the same address, with the same key and an empty memory.
+    /// A process that died starts again at the same address, with the same key and an empty memory, and with what was
+    /// durable on its disk.
     Restart {
         /// The node.
         node: Index,
@@ -75,6 +79,50 @@ pub enum Act {
         /// The key.
         key: Key,
     },
+    /// The operator installs a package; answered with [`Seen::Installed`].
+    Install {
+        /// The node.
+        node: Index,
+        /// Comes back in the answer.
+        request: u64,
+        /// The package.
+        package: Box<Package>,
+    },
+    /// A local program asks an application; answered with [`Seen::Responded`].
+    Call {
+        /// The node.
+        node: Index,
+        /// Comes back in the answer.
+        request: u64,
+        /// The application's name, where it runs there, or its full id.
+        app: String,
+        /// What is asked.
+        method: String,
+        /// With what.
+        body: Bytes,
+    },
+    /// A local program sends an application's message into the ring; its end is told with [`Seen::Routed`].
+    Route {
+        /// The node.
+        node: Index,
+        /// Comes back in the answer.
+        request: u64,
+        /// The message.
+        route: Box<Route>,
+    },
+}
+
+/// A message that a local program sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The application, and where its code can be had.
+    pub header: Header,
+    /// The destination.
+    pub key: Key,
+    /// The type.
+    pub dispatch: Dispatch,
+    /// The data.
+    pub payload: Bytes,
 }
 
 /// What the world tells whoever drives it.
@@ -98,5 +146,39 @@ pub enum Seen {
     Left {
         /// The node.
         node: Index,
+    },
+    /// Answers [`Act::Install`].
+    Installed {
+        /// The node.
+        node: Index,
+        /// From the question.
+        request: u64,
+        /// Whether it runs.
+        result: Result<AppId, InstallFailure>,
+    },
+    /// Answers [`Act::Call`].
+    Responded {
+        /// The node.
+        node: Index,
+        /// From the question.
+        request: u64,
+        /// What the application said, or why it said nothing.
+        outcome: Result<Bytes, CallFailure>,
+    },
+    /// Answers [`Act::Route`].
+    Routed {
+        /// The node.
+        node: Index,
+        /// From the question.
+        request: u64,
+        /// The node that handled it, or why none did.
+        outcome: Outcome,
+    },
+    /// An application that was not on this node runs there now.
+    Runs {
+        /// The node.
+        node: Index,
+        /// Where its code came from, and how long that took.
+        installation: Installation,
     },
 }

@@ -17,7 +17,11 @@ impl World {
         match act {
             Act::Network(network) => self.network = *network,
             Act::Break { a, b } => self.break_connection(a, b),
-            Act::Start { node, known } | Act::Restart { node, known } => self.start(node, &known),
+            Act::Start { node, known } => {
+                self.wipe(node);
+                self.start(node, &known);
+            }
+            Act::Restart { node, known } => self.start(node, &known),
             Act::Crash { node } if self.is_alive(node) => {
                 self.trace.note(self.now, node, Mark::Process, 0, &[]);
                 self.end_process(node);
@@ -37,7 +41,24 @@ impl World {
             Act::Lookup { node, request, key } if self.is_alive(node) => {
                 self.input_later(node, 0, Input::Lookup { request, key });
             }
-            Act::Crash { .. } | Act::Leave { .. } | Act::Pause { .. } | Act::Clock { .. } | Act::Lookup { .. } => {}
+            Act::Install { node, request, package } if self.is_alive(node) => {
+                self.input_later(node, 0, Input::Install { request, package: *package });
+            }
+            Act::Call { node, request, app, method, body } if self.is_alive(node) => {
+                self.input_later(node, 0, Input::Call { call: request, app, method, body });
+            }
+            Act::Route { node, request, route } if self.is_alive(node) => {
+                let crate::world::Route { header, key, dispatch, payload } = *route;
+                self.input_later(node, 0, Input::Route { request, header, key, dispatch, payload });
+            }
+            Act::Crash { .. }
+            | Act::Leave { .. }
+            | Act::Pause { .. }
+            | Act::Clock { .. }
+            | Act::Lookup { .. }
+            | Act::Install { .. }
+            | Act::Call { .. }
+            | Act::Route { .. } => {}
         }
     }
 
@@ -55,12 +76,14 @@ impl World {
         host.node = Some(Box::new(Node::new(host.peer, settings, *hasher.finalize().as_bytes(), now)));
         self.trace.note(now, index, Mark::Process, 1, &[]);
         self.mark(index);
+        self.restore_apps(index);
         let known = known.iter().map(|number| address(*number)).collect();
         self.tell_later(index, 0, Ring::Join { known });
     }
 
     /// The process is gone.
     pub(super) fn end_process(&mut self, index: Index) {
+        self.end_apps(index);
         let host = &mut self.hosts[index as usize];
         let id = host.peer.id;
         let backlog = host.die();
@@ -133,4 +156,4 @@ impl super::host::Host {
 }
 
 /// The wall clock at the world's origin: the start of 2026.
-const WALL_ORIGIN_MS: u64 = 1_767_225_600_000;
+pub(super) const WALL_ORIGIN_MS: u64 = 1_767_225_600_000;

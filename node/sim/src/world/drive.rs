@@ -116,22 +116,19 @@ impl World {
             Output::LookedUp { request, outcome } => {
                 self.seen.push(Seen::LookedUp { node: index, request, outcome });
             }
-            // Without a disk, what is written is durable at once and takes no room.
-            Output::Commit { commit, .. } => {
-                self.input_later(index, 0, Input::Committed { commit, result: Ok(0) });
-            }
-            // No application runs in these worlds: nothing asks for any of this.
+            // Nobody asks.
+            Output::Neighbours { .. } | Output::Removed { .. } => {}
             Output::Compile { .. }
             | Output::Run { .. }
             | Output::Stop(_)
+            | Output::Commit { .. }
             | Output::SavePackage(_)
             | Output::Forget(_)
-            | Output::Neighbours { .. }
             | Output::Respond { .. }
             | Output::Push { .. }
             | Output::Installed { .. }
-            | Output::Removed { .. }
-            | Output::Log { .. } => {}
+            | Output::Routed { .. }
+            | Output::Log { .. } => self.on_app_output(index, output),
         }
     }
 
@@ -141,14 +138,19 @@ impl World {
     }
 
     pub(super) fn input_later(&mut self, node: Index, after_us: u64, input: Input) {
+        self.answer_later(node, 0, after_us, input);
+    }
+
+    /// The same for what the compiler or the sandbox answers about one start of an application.
+    pub(super) fn answer_later(&mut self, node: Index, start: u32, after_us: u64, input: Input) {
         let life = self.hosts[node as usize].life;
-        let slot = self.queue.told.put(Told { life, input });
+        let slot = self.queue.told.put(Told { life, start, input });
         self.queue.push(self.after_us(after_us), Event::Told { node, slot });
     }
 
     pub(super) fn on_told(&mut self, node: Index, slot: u32) {
-        let Some(Told { life, input }) = self.queue.told.take(slot) else { return };
-        if self.hosts[node as usize].life != life {
+        let Some(Told { life, start, input }) = self.queue.told.take(slot) else { return };
+        if self.hosts[node as usize].life != life || !self.still_matters(node, start, &input) {
             return;
         }
         if let Input::Ring(input) = &input {
@@ -182,13 +184,7 @@ impl World {
             let id = self.hosts[index as usize].peer.id;
             let micros = now.as_micros();
             let (s, us) = (micros / 1_000_000, micros % 1_000_000);
-            match &recent {
-                Recent::Input(Input::Ring(input)) => {
-                    self.trace.line(format_args!("{s}.{us:06} {index} {id:?} {input:?}"))
-                }
-                Recent::Input(input) => self.trace.line(format_args!("{s}.{us:06} {index} {id:?} {input:?}")),
-                Recent::Woken(kind) => self.trace.line(format_args!("{s}.{us:06} {index} {id:?} Woken({kind:?})")),
-            }
+            self.trace.line(format_args!("{s}.{us:06} {index} {id:?} {recent}"));
         }
         let host = &mut self.hosts[index as usize];
         host.recent.push_back((now, recent));

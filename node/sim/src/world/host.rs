@@ -1,12 +1,14 @@
 //! One node of the world: its process, what its kernel holds, and what is known of it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use prost_kbr::{NodeId, Peer, RingView, Time, TimerKind};
 use prost_manager::{Input, Node};
 
+use super::apps::Apps;
 use super::clock::Clock;
 use super::half::Half;
 use super::queue::Event;
@@ -25,6 +27,25 @@ const SWEEP: usize = 64;
 pub(super) enum Recent {
     Input(Input),
     Woken(Option<TimerKind>),
+}
+
+impl fmt::Display for Recent {
+    /// A package is named, and its component left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Recent::Input(Input::Ring(input)) => write!(f, "{input:?}"),
+            Recent::Input(Input::Install { request, package }) => {
+                let manifest = package.manifest.manifest();
+                write!(f, "Install {{ request: {request}, package: {} {} }}", manifest.name, manifest.version)
+            }
+            Recent::Input(Input::Restore(package)) => {
+                let manifest = package.manifest.manifest();
+                write!(f, "Restore({} {})", manifest.name, manifest.version)
+            }
+            Recent::Input(input) => write!(f, "{input:?}"),
+            Recent::Woken(kind) => write!(f, "Woken({kind:?})"),
+        }
+    }
 }
 
 /// A dial to whoever is at an address.
@@ -74,6 +95,8 @@ pub(super) struct Host {
     pub(super) view: Option<Arc<RingView>>,
     /// Whether it stands in the list of those that have changed.
     pub(super) changed: bool,
+    /// Its applications and its disk; none in a world without applications.
+    pub(super) apps: Option<Box<Apps>>,
 }
 
 impl Host {
@@ -100,6 +123,7 @@ impl Host {
             recent: VecDeque::new(),
             view: None,
             changed: false,
+            apps: None,
         }
     }
 

@@ -79,6 +79,8 @@ pub(super) struct Frame {
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) life: u32,
+    /// For what the compiler and the sandbox answer: which start of the application it is about.
+    pub(super) start: u32,
     pub(super) input: Input,
 }
 

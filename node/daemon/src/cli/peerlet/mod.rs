@@ -125,7 +125,7 @@ pub(super) fn print_list(peerlets: &[PeerletStatus]) -> Result<(), Failure> {
 }
 
 /// A package file, checked.
-fn read_package(path: &Path) -> Result<Package, Failure> {
+pub(super) fn read_package(path: &Path) -> Result<Package, Failure> {
     let bytes = read(path, Package::MAX)?;
     Package::decode(Bytes::from(bytes)).map_err(|error| {
         Failure::new(exit::DATA, format!("{}: {error}", path.display()))

@@ -6,6 +6,7 @@ use clap::Args;
 use prost_sim::{plot, scenario};
 
 use super::options::ScenarioArgs;
+use super::peerlet::PeerletArgs;
 use super::progress::{self, Line};
 use super::{broken, failed, random_seed, text};
 use crate::cli::failure::Failure;
@@ -21,6 +22,8 @@ pub(super) struct RunArgs {
     seed: Option<u64>,
     #[command(flatten)]
     scenario: ScenarioArgs,
+    #[command(flatten, next_help_heading = "An application on the ring")]
+    peerlet: PeerletArgs,
     /// Print one JSON object with what was measured.
     #[arg(long, help_heading = "Output")]
     json: bool,
@@ -37,12 +40,17 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let seed = args.seed.map_or_else(random_seed, Ok)?;
     let mut options = args.scenario.options(args.nodes, seed)?;
     options.trace.clone_from(&args.trace);
+    let peerlet = args.peerlet.peerlet()?;
     if args.seed.is_none() {
         // At the start, so that a run that is stopped can be done again.
         eprintln!("seed {seed}");
     }
     let mut line = Line::start();
-    let outcome = scenario::run(&options, &mut |now| line.show(|wall| progress::of_run(&now, wall)));
+    let mut show = |now| line.show(|wall| progress::of_run(&now, wall));
+    let outcome = match peerlet {
+        Some(peerlet) => scenario::run_peerlet(&options, peerlet, &mut show),
+        None => scenario::run(&options, &mut show),
+    };
     let wall = line.elapsed();
     line.clear();
     let mut outcome = outcome.map_err(|error| failed(error, args.trace.as_deref()))?;

@@ -1,8 +1,11 @@
 //! A report for people.
 
-use prost_sim::report::{Report, Summary, Violation};
+use std::collections::BTreeMap;
+
+use prost_sim::report::{PeerletReport, Report, Summary, Violation};
 
 use super::progress::clock;
+use crate::cli::output;
 
 /// Violations that are told one by one.
 const MAX_VIOLATIONS: usize = 20;
@@ -38,11 +41,65 @@ pub(super) fn report(report: &Report) -> Vec<String> {
         ("trace hash", report.trace_hash.clone()),
     ];
     let mut lines: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
+    lines.extend(report.peerlet.iter().flat_map(peerlet));
     lines.extend(report.violations.iter().take(MAX_VIOLATIONS).map(violation));
     if let Some(more) = report.violations.len().checked_sub(MAX_VIOLATIONS + 1) {
         lines.push(format!("{:<12} {} more", "broken", more + 1));
     }
     lines
+}
+
+/// What came of the application.
+fn peerlet(peerlet: &PeerletReport) -> Vec<String> {
+    let bytes = |summary: Option<Summary>| {
+        let size = |bytes: f64| output::size(bytes.round() as u64);
+        summary.map_or_else(|| "-".to_owned(), |of| format!("mean {} a node, most {}", size(of.mean), size(of.max)))
+    };
+    let (sent, calls) = (&peerlet.messages, &peerlet.calls);
+    let counts = |counts: &BTreeMap<String, u64>| {
+        let each: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+    };
+    let rows = [
+        ("", String::new()),
+        ("peerlet", format!("{} {}", peerlet.name, peerlet.version)),
+        (
+            "installed",
+            format!(
+                "on {} nodes, {} run it at the end; {} transfers of code, {}",
+                peerlet.installs,
+                peerlet.running,
+                peerlet.code_transfers,
+                output::size(peerlet.code_bytes)
+            ),
+        ),
+        (
+            "messages",
+            format!("{} asked, {} delivered{}", sent.asked, sent.delivered, failures(sent.failed, &sent.by_reason)),
+        ),
+        ("  latency", summary(peerlet.latency_ms, " ms", 1)),
+        ("  hops", summary(peerlet.hops, "", 2)),
+        (
+            "calls",
+            format!("{} asked, {} answered{}", calls.asked, calls.answered, failures(calls.failed, &calls.by_reason)),
+        ),
+        ("  latency", summary(peerlet.call_ms, " ms", 1)),
+        ("events", format!("{}, {:.0} fuel each", peerlet.events, peerlet.fuel.per_event)),
+        ("load", format!("messages handled by a node: {}", summary(peerlet.messages_per_node, "", 2))),
+        ("stored", bytes(peerlet.stored_bytes)),
+        ("refusals", counts(&peerlet.refusals)),
+        ("traps", counts(&peerlet.traps)),
+    ];
+    rows.into_iter().map(|(name, value)| format!("{name:<12} {value}").trim_end().to_owned()).collect()
+}
+
+/// How many failed, and why.
+fn failures(failed: u64, by_reason: &BTreeMap<String, u64>) -> String {
+    let mut text = format!(", {failed} failed");
+    for (number, (reason, count)) in by_reason.iter().enumerate() {
+        text.push_str(&format!("{} {count} {reason}", if number == 0 { ":" } else { "," }));
+    }
+    text
 }
 
 fn time(report: &Report) -> String {
@@ -65,7 +122,7 @@ fn violation(violation: &Violation) -> String {
 
 #[cfg(test)]
 mod tests {
-    use prost_sim::report::Lookups;
+    use prost_sim::report::{Lookups, Messages};
 
     use super::*;
 
@@ -89,6 +146,32 @@ mod tests {
         assert_eq!(lines[3], "hops         mean 3.25, median 3, 99 % 6, most 7");
         assert_eq!(lines[4], "latency      mean 250.0 ms, median 240.2 ms, 99 % 700.0 ms, most 900.0 ms");
         assert_eq!(lines[5], "stretch      -");
+    }
+
+    #[test]
+    fn an_application_has_lines_of_its_own() {
+        let messages = Messages {
+            asked: 9,
+            delivered: 6,
+            failed: 3,
+            by_reason: [("deadline".to_owned(), 1), ("no-willing-node".to_owned(), 2)].into(),
+        };
+        let peerlet = PeerletReport {
+            name: "echo".to_owned(),
+            version: "1.0.0".to_owned(),
+            messages,
+            installs: 5,
+            running: 4,
+            code_transfers: 4,
+            code_bytes: 2048,
+            ..PeerletReport::default()
+        };
+        let lines = report(&Report { peerlet: Some(peerlet), ..Report::default() });
+        let of = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).expect(name).trim();
+        assert_eq!(of("peerlet"), "echo 1.0.0");
+        assert_eq!(of("installed"), "on 5 nodes, 4 run it at the end; 4 transfers of code, 2.0 KiB");
+        assert_eq!(of("messages"), "9 asked, 6 delivered, 3 failed: 1 deadline, 2 no-willing-node");
+        assert_eq!(of("refusals"), "none");
     }
 
     #[test]

@@ -220,6 +220,7 @@ impl World {
             Output::Installed { request, result } => self.see(id, Seen::Installed(request, result)),
             Output::Removed { request, result } => self.see(id, Seen::Removed(request, result)),
             Output::LookedUp { request, .. } => self.see(id, Seen::LookedUp(request)),
+            Output::Routed { request, outcome } => self.see(id, Seen::Routed(request, outcome)),
             Output::Log { line, .. } => {
                 assert!(!line.contains(char::is_control), "{line:?}");
                 self.see(id, Seen::Logged(line));

@@ -55,6 +55,7 @@ pub(crate) enum Seen {
     Installed(u64, Result<AppId, InstallFailure>),
     Removed(u64, Result<AppId, CallFailure>),
     LookedUp(u64),
+    Routed(u64, prost_kbr::Outcome),
     Logged(String),
 }
 

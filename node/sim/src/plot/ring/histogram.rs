@@ -25,15 +25,25 @@ pub(super) fn draw<B: DrawingBackend>(
 ) -> Result<(), Fault> {
     let (upper, lower) = area.split_vertically(FIGURES);
     figures(&upper, messages, connections)?;
+    chart(&lower, messages, full, "messages handed on by a node")
+}
+
+/// Draws the histogram, with this text below it.
+pub(in crate::plot) fn chart<B: DrawingBackend>(
+    area: &Area<B>,
+    messages: &Distribution,
+    full: f64,
+    name: &str,
+) -> Result<(), Fault> {
     let largest = messages.max().unwrap_or(0.0).min(full * 1.5).max(1.0);
     let x_ticks = ticks(largest, 5);
     let right = x_ticks[x_ticks.len() - 1];
     let bars = bars(messages, right);
     let y_ticks = ticks(bars.iter().copied().max().unwrap_or(1) as f64 * 1.05, 4);
     let top = y_ticks[y_ticks.len() - 1];
-    let x = Axis { name: "messages handed on by a node", range: 0.0..right, ticks: x_ticks, label: &tick };
+    let x = Axis { name, range: 0.0..right, ticks: x_ticks, label: &tick };
     let y = Axis { name: "nodes", range: 0.0..top, ticks: y_ticks, label: &tick };
-    let mut chart = frame::axes(&lower, &x, &y)?;
+    let mut chart = frame::axes(area, &x, &y)?;
     let width = right / BARS as f64;
     chart.draw_series(bars.iter().enumerate().filter(|(_, nodes)| **nodes > 0).map(|(bar, nodes)| {
         let (left, middle) = (bar as f64 * width, (bar as f64 + 0.5) * width);
