@@ -23,9 +23,11 @@ pub struct Config {
     pub fingers_min: Duration,
     /// Longest period of finger repair, when nothing better has been found for long.
     pub fingers_max: Duration,
-    /// How long a connected peer may be silent before it is pinged; also what keeps connections open, so shorter than the
-    /// transport's idle timeout.
+    /// How long a near neighbour may be silent before it is pinged.
     pub keep_alive: Duration,
+    /// The same for fingers and nodes whose finger this node is: messages find out sooner when one of them dies. It keeps
+    /// the connections open, so it is shorter than the transport's idle timeout.
+    pub keep_alive_links: Duration,
     /// Lower bound of a peer's retransmission timeout.
     pub timeout_min: Duration,
     /// Upper bound of a peer's retransmission timeout, and its value before the first measurement.
@@ -40,14 +42,16 @@ pub struct Config {
     pub max_unacknowledged: usize,
 }
 
-/// Neighbours on each side that a node keeps a connection to, in a ring large enough for fingers. They are the ones that
-/// a node's place depends on; the rest of the lists comes from them.
-pub(crate) const NEAR: usize = 4;
-
 impl Config {
+    /// Neighbours on each side that a node keeps a connection to, in a ring large enough for fingers: a quarter of all
+    /// connections. They are the ones that a node's place depends on; the rest of the lists comes from them.
+    pub(crate) fn near(&self) -> usize {
+        (self.connections / 8).max(2)
+    }
+
     /// How many fingers, and as many nodes that point back, the cap on connections leaves room for.
     pub(crate) fn fingers(&self) -> usize {
-        self.connections.saturating_sub(2 * NEAR) / 2
+        self.connections.saturating_sub(2 * self.near()) / 2
     }
 }
 
@@ -59,10 +63,11 @@ impl Default for Config {
             fall_over: 4,
             stabilize_min: Duration::from_millis(700),
             stabilize_max: Duration::from_secs(8),
-            connections: 40,
+            connections: 64,
             fingers_min: Duration::from_millis(500),
             fingers_max: Duration::from_secs(60),
             keep_alive: Duration::from_secs(18),
+            keep_alive_links: Duration::from_secs(45),
             timeout_min: Duration::from_millis(250),
             timeout_max: Duration::from_secs(2),
             deadline: Duration::from_secs(15),

@@ -47,8 +47,6 @@ use seek::Seeks;
 use stabilize::Stabilizer;
 use table::Table;
 
-pub(crate) use catch_up::Side;
-
 /// Most nodes that can be watched.
 pub const MAX_WATCHED: usize = 1024;
 
@@ -102,7 +100,6 @@ pub struct Machine {
     keep_alive_due: Option<Time>,
     /// Lost nodes are to be pinged soon, whoever's turn it is.
     recall_all: bool,
-    last_dead: Option<NodeId>,
     /// When this node next looks for another ring, and how long after that again, on average.
     look_due: Option<Time>,
     look_pace: Duration,
@@ -148,7 +145,6 @@ impl Machine {
             repair_due: None,
             keep_alive_due: None,
             recall_all: false,
-            last_dead: None,
             look_due: None,
             look_pace: liveness::LOOK_SOON / 2,
             pending: Pending::new(config.max_pending),
@@ -246,9 +242,9 @@ impl Machine {
         self.stats
     }
 
-    /// The node that this one declared dead last.
-    pub fn last_declared_dead(&self) -> Option<NodeId> {
-        self.last_dead
+    /// The nodes that this one declared dead and has not heard of since, as far as it remembers them, in order of id.
+    pub fn lost(&self) -> impl Iterator<Item = NodeId> {
+        self.probes.lost()
     }
 
     /// How far this node has come.

@@ -80,8 +80,8 @@ pub enum Purpose {
     /// Who are the first nodes responsible for the key? Answered by any node that knows as many of them as this (early
     /// termination: Dabek et al., "Designing a DHT for low latency and high throughput", NSDI 2004, section 4.4).
     Replicas(u8),
-    /// The same for the repair of a finger, for as many as the node asked knows.
-    Finger,
+    /// The same for the repair of a finger: so many are enough, and fewer do.
+    Finger(u8),
 }
 
 /// What routing needs to know of a message. The part that changes from hop to hop, kept apart from header and payload.

@@ -100,6 +100,10 @@ impl Probes {
         self.lost.contains_key(&id)
     }
 
+    pub(crate) fn lost(&self) -> impl Iterator<Item = NodeId> {
+        self.lost.keys().copied()
+    }
+
     /// Remembers a dead node; where there are too many, the one dead for longest is forgotten.
     pub(crate) fn lose(&mut self, now: Time, peer: Peer) {
         if self.lost.len() >= MAX_LOST {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::NodeId;
-use crate::machine::Side;
 use crate::message::{MessageId, Peer};
+use crate::ring::Side;
 use crate::time::Time;
 
 /// Most questions that wait at once.

@@ -15,6 +15,15 @@ pub(crate) struct Ring {
     changes: u64,
 }
 
+/// One of the two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The successors.
+    After,
+    /// The predecessors.
+    Before,
+}
+
 /// What the removal of a node did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed {

@@ -76,7 +76,7 @@ fn any_routed(world: &mut World, ids: &[NodeId]) -> Routed {
         Purpose::App(Dispatch::EndNode),
         Purpose::Lookup,
         Purpose::Replicas(3),
-        Purpose::Finger,
+        Purpose::Finger(4),
     ];
     let refused = if world.below(4) == 0 { vec![(any_id(world, ids), Refusal::Denied); 64] } else { Vec::new() };
     let path = (world.below(2) == 0).then(|| vec![Hop { node: ids[0], rtt_us: 0 }; 64]);

@@ -33,7 +33,7 @@ fn path() -> impl Strategy<Value = Option<Vec<Hop>>> {
 
 fn purpose() -> impl Strategy<Value = Purpose> {
     let app = [Purpose::App(Dispatch::PerHop), Purpose::App(Dispatch::EndNode)];
-    proptest::sample::select([&app[..], &[Purpose::Lookup, Purpose::Replicas(3), Purpose::Finger]].concat())
+    proptest::sample::select([&app[..], &[Purpose::Lookup, Purpose::Replicas(3), Purpose::Finger(4)]].concat())
 }
 
 fn failure() -> impl Strategy<Value = Failure> {

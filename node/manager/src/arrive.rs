@@ -99,7 +99,7 @@ fn message(routed: &Routed, previous: NodeId) -> Message {
         key: routed.envelope.key,
         dispatch: match routed.envelope.purpose {
             Purpose::App(dispatch) => dispatch,
-            Purpose::Lookup | Purpose::Replicas(_) | Purpose::Finger => Dispatch::EndNode,
+            Purpose::Lookup | Purpose::Replicas(_) | Purpose::Finger(_) => Dispatch::EndNode,
         },
         origin: routed.envelope.origin.id,
         previous,

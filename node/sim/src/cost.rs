@@ -58,8 +58,8 @@ pub fn begun(frame: u64) -> (u32, u64, u64) {
 /// Whether a frame serves the ring itself, and not a message that someone sent through it.
 pub fn is_maintenance(message: &Message) -> bool {
     match message {
-        Message::Route { routed, .. } => routed.envelope.purpose == Purpose::Finger,
-        Message::Outcome { outcome, .. } => outcome.purpose == Purpose::Finger,
+        Message::Route { routed, .. } => matches!(routed.envelope.purpose, Purpose::Finger(_)),
+        Message::Outcome { outcome, .. } => matches!(outcome.purpose, Purpose::Finger(_)),
         Message::Acknowledge { .. } => false,
         other => other.class() == Class::Control,
     }

@@ -21,6 +21,7 @@ mod tally;
 mod well_formed;
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use prost_kbr::{Outcome, Time};
 
@@ -96,6 +97,8 @@ pub struct Moment<'a> {
     pub ideal_by: Option<Time>,
     /// Since when no fault has disturbed the network or any process, as the driver says; none while one does.
     pub calm_since: Option<Time>,
+    /// Nodes that stood still or were slow, and until when: what they should have done they may do after that.
+    pub excused: &'a BTreeMap<Index, Time>,
 }
 
 /// Something that must hold.

@@ -41,7 +41,7 @@ pub(super) struct NodeArgs {
     /// Length of the successor list, the same on every node [default: 16].
     #[arg(long, value_name = "COUNT")]
     successors: Option<OsString>,
-    /// Most connections that routing keeps: to neighbours, fingers, and nodes whose finger this one is [default: 40].
+    /// Most connections that routing keeps: to neighbours, fingers, and nodes whose finger this one is [default: 64].
     #[arg(long, value_name = "COUNT")]
     connections: Option<OsString>,
     /// Private key of the node [default: node.key in the data directory].

@@ -98,7 +98,7 @@ impl Config {
             advertise: sources.read("advertise", values::advertised)?,
             bootstrap: sources.read("bootstrap", |found| values::list(found, MAX_BOOTSTRAP))?.unwrap_or_default(),
             ring: sources.read("ring", ring_name)?.unwrap_or_else(|| DEFAULT_RING.to_owned()),
-            connections: sources.read("connections", |found| values::number(found, CONNECTIONS))?.unwrap_or(40)
+            connections: sources.read("connections", |found| values::number(found, CONNECTIONS))?.unwrap_or(64)
                 as usize,
             successors: sources.read("successors", |found| values::number(found, SUCCESSORS))?.unwrap_or(16) as usize,
             identity: IdentityFiles::find(sources, &data_dir)?,

@@ -57,7 +57,7 @@ impl Default for Limits {
             greeting: Duration::from_secs(5),
             stall: Duration::from_secs(10),
             frame: Duration::from_secs(60),
-            idle: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
         }
     }
 }

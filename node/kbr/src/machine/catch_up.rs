@@ -7,36 +7,41 @@
 
 use super::Machine;
 use super::neighbours::Answer;
-use crate::config::NEAR;
-use crate::id::NodeId;
 use crate::message::Peer;
 use crate::questions::Query;
+use crate::ring::Side;
 
-/// New nodes in the lists within a round that are no ordinary coming and going: a partition that heals, or a crash of many.
-const NEWS: usize = 3;
-/// Rounds without news after which no more is awaited: what comes from further on comes through others, which may be later.
-const QUIET: u32 = 8;
-/// Which neighbours are asked besides the first, counted from it. A connection is kept to all of them.
-const ASKED: [usize; 2] = [1, NEAR - 1];
-
-/// One of the two lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The successors.
-    After,
-    /// The predecessors.
-    Before,
-}
+/// New nodes of a list in one answer that are no ordinary coming and going: a partition that heals, or a crash of many.
+const NEWS: usize = 6;
+/// As many as show that it goes on.
+const STILL_NEWS: usize = 2;
+/// Rounds that follow such news: what comes from further on comes through others, which may be later.
+const ROUNDS: u32 = 8;
+/// Which neighbours are asked besides the first, counted from it, as far as a connection is kept to them.
+const ASKED: [usize; 3] = [1, 3, 7];
 
 /// Whether there is much news.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CatchUp {
-    /// Rounds that it still goes on for where none brings news.
+    /// Rounds that it still goes on for.
     rounds: u32,
-    /// The nodes of both lists at the last round.
-    seen: Vec<NodeId>,
     /// A predecessor's answer is waited for.
     asking_before: bool,
+}
+
+impl CatchUp {
+    /// An answer of the first of the list has made `after` of the list `before`.
+    pub(super) fn note(&mut self, before: &[Peer], after: &[Peer]) {
+        // The list of a newcomer is new as a whole, and right; so is one that begins anew after the death of its first.
+        if before.len() * 2 < after.len() {
+            return;
+        }
+        let news = after.iter().filter(|peer| before.iter().all(|known| known.id != peer.id)).count();
+        let much = if self.rounds > 0 { STILL_NEWS } else { NEWS };
+        if news >= much {
+            self.rounds = ROUNDS;
+        }
+    }
 }
 
 impl Machine {
@@ -45,16 +50,9 @@ impl Machine {
         self.catch_up.rounds > 0
     }
 
-    /// Towards the end of a round: goes on for as long as rounds bring news. Gives the question that the round waits for.
+    /// Towards the end of a round: goes on after much news. Gives the question that the round waits for.
     pub(super) fn catch_up(&mut self) -> Option<u64> {
-        let listed: Vec<NodeId> = self.ring.neighbours().map(|peer| peer.id).collect();
-        let news = listed.iter().filter(|id| !self.catch_up.seen.contains(id)).count();
-        // The lists of a newcomer are new as a whole, and right.
-        let first = self.catch_up.seen.is_empty();
-        self.catch_up.seen = listed;
-        let rounds = self.catch_up.rounds;
-        let much = !first && news >= NEWS || rounds > 0 && news > 0;
-        self.catch_up.rounds = if much { QUIET } else { rounds.saturating_sub(1) };
+        self.catch_up.rounds = self.catch_up.rounds.saturating_sub(1);
         if !self.is_catching_up() {
             return None;
         }
@@ -66,8 +64,8 @@ impl Machine {
 
     fn ask_further(&mut self, side: Side, turn: usize) -> Option<u64> {
         let list = match side {
-            Side::After => self.ring.successors(),
-            Side::Before => self.ring.predecessors(),
+            Side::After => self.near_successors(),
+            Side::Before => self.near_predecessors(),
         };
         let to = list.get(*ASKED.get(turn)?).copied()?;
         self.ask_neighbours(to, Query::Further(side, turn))

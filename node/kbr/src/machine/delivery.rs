@@ -164,7 +164,10 @@ impl Machine {
             other => other,
         });
         let replicas = match (&result, envelope.purpose, envelope.key) {
-            (Ok(_), Purpose::Replicas(_) | Purpose::Finger, Some(key)) => self.known_replicas(key),
+            (Ok(_), Purpose::Replicas(_), Some(key)) => self.known_replicas(key),
+            (Ok(_), Purpose::Finger(wanted), Some(key)) => {
+                self.known_replicas(key).into_iter().take(usize::from(wanted)).collect()
+            }
             _ => Vec::new(),
         };
         Outcome { id: envelope.id, purpose: envelope.purpose, result, replicas, hops: envelope.hops, path }
@@ -195,7 +198,7 @@ impl Machine {
         let Some(key) = envelope.key else { return false };
         let wanted = match envelope.purpose {
             Purpose::Replicas(wanted) => usize::from(wanted.max(1)),
-            Purpose::Finger => self.config.successors / 2,
+            Purpose::Finger(wanted) => usize::from(wanted).min(self.config.successors / 2),
             Purpose::App(_) | Purpose::Lookup => return false,
         };
         self.known_replicas(key).len() >= wanted

@@ -4,7 +4,6 @@
 use core::time::Duration;
 
 use super::Machine;
-use crate::config::NEAR;
 use crate::id::NodeId;
 use crate::io::{Change, Output};
 use crate::message::{Message, Peer};
@@ -160,7 +159,6 @@ impl Machine {
     /// Remembers a node as dead, to look for it again.
     pub(super) fn note_death(&mut self, peer: Peer) {
         self.stats.declared_dead += 1;
-        self.last_dead = Some(peer.id);
         self.probes.lose(self.now, peer);
         self.expect_others();
     }
@@ -200,9 +198,12 @@ impl Machine {
         }
         let period = self.config.keep_alive;
         self.keep_alive_due = Some(self.now + self.random.jitter(period / ROUNDS));
-        let silent = |peer: &Peer| self.book.heard(peer.id).is_none_or(|heard| self.now.since(heard) >= period);
-        let links = self.kept().into_iter().chain(self.backpointers.peers());
-        let links: Vec<Peer> = links.filter(silent).collect();
+        let silent_for = |peer: &Peer, most| self.book.heard(peer.id).is_none_or(|heard| self.now.since(heard) >= most);
+        let silent = |peer: &Peer| silent_for(peer, period);
+        let near = self.near().into_iter().filter(silent);
+        let links = self.fingers.peers().chain(self.backpointers.peers());
+        let links = links.filter(|peer| silent_for(peer, self.config.keep_alive_links));
+        let links: Vec<Peer> = near.chain(links).collect();
         let (watched, unknown): (Vec<_>, Vec<_>) =
             self.watched.iter().copied().partition(|id| self.book.peer(*id).is_some());
         let watched: Vec<Peer> = watched.into_iter().filter_map(|id| self.book.peer(id)).filter(silent).collect();
@@ -249,13 +250,13 @@ impl Machine {
     /// Successors that a connection is kept to, nearest first: all of them in a ring too small for fingers.
     pub(super) fn near_successors(&self) -> &[Peer] {
         let successors = self.ring.successors();
-        if self.ring.is_short() { successors } else { &successors[..NEAR.min(successors.len())] }
+        if self.ring.is_short() { successors } else { &successors[..self.config.near().min(successors.len())] }
     }
 
     /// The same for predecessors.
-    fn near_predecessors(&self) -> &[Peer] {
+    pub(super) fn near_predecessors(&self) -> &[Peer] {
         let predecessors = self.ring.predecessors();
-        if self.ring.is_short() { predecessors } else { &predecessors[..NEAR.min(predecessors.len())] }
+        if self.ring.is_short() { predecessors } else { &predecessors[..self.config.near().min(predecessors.len())] }
     }
 
     pub(super) fn near(&self) -> Vec<Peer> {

@@ -4,12 +4,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Machine, Side};
+use super::Machine;
 use crate::digest::digest;
 use crate::id::{Interval, Key, NodeId};
 use crate::io::Output;
 use crate::message::{Message, Part, Peer};
 use crate::questions::{Query, Question};
+use crate::ring::Side;
 use crate::wire::MAX_FRAME;
 
 /// Shortest time that a question or a ping may take: a busy peer is not a dead one.

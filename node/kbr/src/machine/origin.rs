@@ -56,7 +56,7 @@ impl Machine {
     }
 
     fn lookup(&self, id: MessageId, key: Key, purpose: Purpose) -> Routed {
-        let path = (purpose != Purpose::Finger).then(Vec::new);
+        let path = (!matches!(purpose, Purpose::Finger(_))).then(Vec::new);
         let envelope = Envelope { path, ..self.envelope(id, Some(key), purpose) };
         Routed { envelope, header: Bytes::new(), payload: Bytes::new() }
     }
@@ -166,7 +166,7 @@ impl Machine {
         }
         let Some(origin) = self.pending.get_mut(id) else { return };
         let (routed, deadline) = (origin.routed.clone(), origin.deadline);
-        if routed.envelope.purpose == Purpose::Finger {
+        if matches!(routed.envelope.purpose, Purpose::Finger(_)) {
             return;
         }
         // A hint that has led nowhere is not tried again.

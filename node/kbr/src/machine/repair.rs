@@ -7,16 +7,19 @@ use core::time::Duration;
 
 use super::Machine;
 use crate::failure::Failure;
-use crate::fingers::Slot;
+use crate::fingers::{SAMPLES, Slot};
 use crate::message::{Message, Outcome, Peer, Purpose};
 use crate::pending::Owner;
 use crate::questions::Query;
 
+/// Nodes asked for where a slot has no finger yet: any will do at first, and a long list on its way back costs more than
+/// the rest of the lookup.
+const ANY: u8 = 4;
 /// A node replaces a finger where its round-trip time is at most this share, in percent: less would have fingers change
 /// with every measurement. Bamboo's `rt_scale` is 90.
 const CLEARLY_NEARER: u32 = 80;
 /// How much longer a round takes for each candidate tried in every slot, once all have been looked at.
-const PACE: Duration = Duration::from_millis(1500);
+const PACE: Duration = Duration::from_millis(750);
 
 impl Machine {
     pub(super) fn handle_repair_timer(&mut self) {
@@ -27,12 +30,13 @@ impl Machine {
         for lost in self.fingers.divide(nearest) {
             self.send(lost, Message::Unlink);
         }
-        if let Some((slot, _)) = self.fingers.turn()
+        if let Some((slot, empty)) = self.fingers.turn()
             && !self.try_candidates(slot)
             && let Some(start) = self.fingers.start(slot)
         {
             let id = self.random.number();
-            self.start_lookup_for(Owner::Finger(slot), id, start, Purpose::Finger);
+            let wanted = if empty { ANY } else { SAMPLES as u8 };
+            self.start_lookup_for(Owner::Finger(slot), id, start, Purpose::Finger(wanted));
         }
         self.repair_due = Some(self.now + self.random.jitter(self.repair_period()));
     }

@@ -12,6 +12,8 @@ use crate::message::Peer;
 use crate::time::Time;
 use crate::view::RingView;
 
+/// Neighbours on each side whose coming and going makes rounds of stabilisation follow quickly.
+const NEAREST: usize = 2;
 /// How old the round-trip times of a view may become.
 const VIEW_AGE: Duration = Duration::from_secs(4);
 
@@ -106,7 +108,8 @@ impl Machine {
         self.report_range();
         // What waits may have waited for this.
         self.held.release(self.now);
-        let near: Vec<NodeId> = self.near().into_iter().map(|peer| peer.id).collect();
+        let nearest = |list: &[Peer]| list.iter().take(NEAREST).map(|peer| peer.id).collect::<Vec<NodeId>>();
+        let near = [nearest(self.ring.successors()), nearest(self.ring.predecessors())].concat();
         if near != self.reported.near {
             self.reported.near = near;
             if self.is_member() {

@@ -29,11 +29,13 @@ pub(super) struct Stabilizer {
     /// Whom the question of this round has told that this node takes itself for its predecessor.
     notified: Option<NodeId>,
     unanswered: u8,
+    /// Whether this round asks the predecessor as well: every other one does.
+    refreshed: bool,
 }
 
 impl Stabilizer {
     pub(super) fn new(period: Duration) -> Stabilizer {
-        Stabilizer { period, due: None, round: None, changed: false, notified: None, unanswered: 0 }
+        Stabilizer { period, due: None, round: None, changed: false, notified: None, unanswered: 0, refreshed: false }
     }
 }
 
@@ -52,7 +54,9 @@ impl Machine {
         }
         self.stats.stabilize_rounds += 1;
         self.stabilizer.due = None;
-        if let Some(predecessor) = self.ring.predecessor() {
+        // What is before the predecessor changes as often as what is after the successor, and less depends on it.
+        self.stabilizer.refreshed = !self.stabilizer.refreshed || self.is_catching_up();
+        if let Some(predecessor) = self.ring.predecessor().filter(|_| self.stabilizer.refreshed) {
             self.ask_neighbours(predecessor, Query::Refresh);
         }
         match self.ring.successor() {
@@ -108,7 +112,9 @@ impl Machine {
     pub(super) fn adopt_successors(&mut self, head: Peer, list: &[Peer]) {
         let before = self.ring.successor().filter(|_| self.ring.is_nearer_successor(head.id));
         let probes = &self.probes;
+        let old = self.ring.successors().to_vec();
         self.ring.adopt_successors(head, list, |id| probes.is_lost(id));
+        self.catch_up.note(&old, self.ring.successors());
         if let Some(before) = before {
             self.propose_to(head, before);
         }
@@ -179,7 +185,9 @@ impl Machine {
             return;
         }
         let probes = &self.probes;
+        let old = self.ring.predecessors().to_vec();
         self.ring.adopt_predecessors(head, list, |id| probes.is_lost(id));
+        self.catch_up.note(&old, self.ring.predecessors());
     }
 
     /// The predecessor is gone: asks those that it named, the nearest first.

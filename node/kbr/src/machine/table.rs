@@ -15,7 +15,7 @@ use crate::message::Peer;
 /// is much nearer. Like [`BIT`], the best of a sweep over the PlanetLab matrix.
 const HOP: u64 = 230;
 /// What each halving of the way that remains costs, in 256ths of a typical round trip.
-const BIT: u64 = 32;
+const BIT: u64 = 12;
 /// One-way times that a message waits for a connection to be made: two for the handshake, one for itself.
 const DIAL: u64 = 5;
 /// A typical round trip before anything is measured.

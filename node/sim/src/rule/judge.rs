@@ -193,10 +193,10 @@ impl Judge {
 
     fn ask_rules(&mut self, now: Time, changed: &[Index], ended: &[Ended]) {
         let overdue = self.lookups.overdue(now);
-        let Judge { picture, assumption, ideal_by, calm_since, .. } = self;
+        let Judge { picture, assumption, ideal_by, calm_since, lookups, .. } = self;
         let (picture, assumption, ideal_by, calm_since) = (&*picture, &*assumption, *ideal_by, *calm_since);
-        let overdue = &overdue;
-        let moment = Moment { now, picture, changed, assumption, ended, overdue, ideal_by, calm_since };
+        let (overdue, excused) = (&overdue, lookups.excused());
+        let moment = Moment { now, picture, changed, assumption, ended, overdue, ideal_by, calm_since, excused };
         for slot in &mut self.rules {
             let Some(rule) = slot else { continue };
             if let Err(broken) = rule.check(&moment) {
@@ -265,6 +265,6 @@ fn seat(world: &World, index: Index) -> Option<Seat> {
         fingers,
         connections: world.connections(index),
         declared_dead: node.ring().stats().declared_dead,
-        last_dead: node.ring().last_declared_dead(),
+        lost: node.ring().lost().collect(),
     })
 }

@@ -13,7 +13,8 @@ use crate::Index;
 const GRACE: Duration = Duration::from_secs(30);
 
 /// The first predecessor and each finger have been connected with in this life of the node; so has the first
-/// successor, at the latest 30 seconds after it became the first. Entries further down a list are hearsay by design.
+/// successor, at the latest 30 seconds after it became the first, or after the
+/// node stood still. Entries further down a list are hearsay by design.
 #[derive(Debug, Default)]
 pub struct Met {
     since: BTreeMap<Index, (NodeId, Time)>,
@@ -46,7 +47,8 @@ impl Rule for Met {
                 }
             }
         }
-        let late = self.since.iter().find(|(_, (_, since))| moment.now.since(*since) > GRACE);
+        let awake = |node: &Index| moment.excused.get(node).copied().unwrap_or(Time::ZERO);
+        let late = self.since.iter().find(|(node, (_, since))| moment.now.since(awake(node).max(*since)) > GRACE);
         let Some((node, (id, _))) = late else { return Ok(()) };
         let text = format!("its first successor {id:?} is one that it has not met in {GRACE:?}");
         Err(Broken::at(moment.now, *node, text))

@@ -25,8 +25,8 @@ pub struct Seat {
     pub connections: usize,
     /// How many nodes it has declared dead.
     pub declared_dead: u64,
-    /// The node that it declared dead last.
-    pub last_dead: Option<NodeId>,
+    /// The nodes that it holds for dead.
+    pub lost: Vec<NodeId>,
 }
 
 impl Seat {
@@ -92,11 +92,10 @@ impl Picture {
         if new.declared_dead <= old.declared_dead {
             return None;
         }
-        if let Some(dead) = new.last_dead.filter(|dead| self.members.contains_key(dead)) {
-            return Some(dead);
-        }
+        let lost = new.lost.iter().copied().filter(|id| !old.lost.contains(id));
         let known = old.successors.iter().chain(&old.predecessors).chain(&old.fingers);
-        known.copied().find(|id| !new.knows(*id) && self.members.contains_key(id))
+        let gone = known.copied().filter(|id| !new.knows(*id));
+        lost.chain(gone).find(|id| self.members.contains_key(id))
     }
 
     fn move_member(&mut self, now: Time, node: Index, was: Option<NodeId>, is: Option<NodeId>) {

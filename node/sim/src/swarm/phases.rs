@@ -9,8 +9,8 @@ use prost_kbr::Time;
 use super::schedule::rage;
 use super::stage::Stage;
 use super::{Options, Phase, Verdict};
-use crate::rule::{Broken, SETTLED};
 use crate::Index;
+use crate::rule::{Broken, SETTLED};
 use crate::world::Act;
 
 /// How often the driver looks whether the ring has become ideal.

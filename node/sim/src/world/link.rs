@@ -12,7 +12,7 @@ use super::{Index, World};
 use crate::cost;
 
 /// How long a connection lives on which nothing is heard (the daemon's `Limits::idle`).
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(60);
 /// A connection that lived shorter than this counts as another failure.
 const STEADY: Duration = Duration::from_secs(10);
 
