@@ -243,3 +243,19 @@ fn progress_goes_from_growth_to_the_end() {
     .expect("a run");
     assert!(["rest", "before", "massacre"].iter().all(|phase| phases.contains(phase)), "{phases:?}");
 }
+
+#[test]
+fn the_other_ways_of_looking_up_are_right_in_a_ring_of_fifty() {
+    let fifty = Options { nodes: 50, successors: 16, ..small(Scenario::Stable) };
+    let plain = play(&fifty).report;
+    let all = Lookups { asked: 200, answered: 200, correct: 200, consistent: 200, failed: 0 };
+    assert_eq!(plain.lookups, all);
+    let early = play(&Options { replicas: Some(14), ..fifty.clone() }).report;
+    assert_eq!((early.lookups, &early.options["replicas"]), (all, &14.into()));
+    let mean = |report: &prost_sim::report::Report| report.hops.expect("hops").mean;
+    assert!(mean(&early) < mean(&plain), "whoever knows fourteen of sixteen ends it: {:?}", early.hops);
+    for paths in [1, 4] {
+        let disjoint = play(&Options { paths: Some(paths), ..fifty.clone() }).report;
+        assert_eq!((disjoint.lookups, &disjoint.options["paths"]), (all, &paths.into()));
+    }
+}

@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Machine;
 use crate::failure::Failure;
 use crate::id::{Key, NodeId};
+use crate::io::MAX_PATHS;
 use crate::message::{Message, MessageId, Outcome, Peer, Purpose};
 use crate::pending::Owner;
 use crate::questions::Query;
 
 /// Most iterative lookups at once.
 const MAX_SEEKS: usize = 256;
-/// Most paths of one.
-pub(super) const MAX_PATHS: usize = 8;
 /// Most nodes that one path asks.
 const MAX_STEPS: u8 = 40;
 /// Most nodes that an answer names, and that a path keeps to ask next.
@@ -58,7 +57,7 @@ impl Machine {
         if !self.register_lookup(Owner::Caller, id, key, Purpose::Lookup) {
             return;
         }
-        self.seek(id, key, usize::from(paths).clamp(1, MAX_PATHS));
+        self.seek(id, key, paths.clamp(1, MAX_PATHS).into());
     }
 
     /// Begins or begins again.

@@ -65,9 +65,10 @@ impl Driver<'_> {
         let key = self.key();
         let (at, group, measured) = (self.world.now(), self.asking.number, self.measured);
         self.asking.number = group.wrapping_add(1);
+        let search = self.options.search();
         for node in nodes {
             let request = self.lookups.ask(Asked { at, node, key, group, part, measured });
-            self.act(Act::Lookup { node, request, key });
+            self.act(Act::Lookup { node, request, key, search });
         }
     }
 }

@@ -4,6 +4,8 @@ use core::fmt;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use prost_kbr::MAX_PATHS;
+use prost_manager::Search;
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -67,6 +69,12 @@ pub struct Options {
     /// Nodes that ask for the same key at the same instant; none for the scenario's own number, which is 1 for `stable`
     /// and 10 for all others, so that one can see whether they agree.
     pub askers: Option<u32>,
+    /// Any node that knows so many of the first nodes responsible may answer a lookup (early termination), 1 to
+    /// `successors`; none for the node responsible alone.
+    pub replicas: Option<u8>,
+    /// Lookups are asked over so many paths that share no node, 1 to 8, node by node; none for lookups that nodes pass on.
+    /// Not together with `replicas`.
+    pub paths: Option<u8>,
     /// The latency model: `planetlab`, `wonder`, `fixed:50ms` or the name of a file.
     pub latency: String,
     /// Length of the successor lists, 2 to 64.
@@ -109,6 +117,8 @@ impl Default for Options {
             graceful: 0.0,
             lookups: 10_000,
             askers: None,
+            replicas: None,
+            paths: None,
             latency: "planetlab".to_owned(),
             successors: 16,
             connections: None,
@@ -135,6 +145,15 @@ impl Options {
     /// Longest virtual time of a phase.
     pub const MAX_SPAN: Duration = Duration::from_secs(30 * 86_400);
 
+    /// How the run's lookups are asked.
+    pub fn search(&self) -> Search {
+        match (self.paths, self.replicas) {
+            (Some(paths), _) => Search::Paths(paths),
+            (None, Some(replicas)) => Search::Replicas(replicas),
+            (None, None) => Search::Owner,
+        }
+    }
+
     /// Whether all values are in range.
     ///
     /// # Errors
@@ -145,6 +164,11 @@ impl Options {
         within("lookups", self.lookups, 0, Options::MAX_LOOKUPS)?;
         within("askers", self.askers.unwrap_or(1), 1, 100)?;
         within("successors", self.successors, 2, 64)?;
+        within("replicas", self.replicas.map_or(1, usize::from), 1, self.successors)?;
+        within("paths", self.paths.unwrap_or(1), 1, MAX_PATHS)?;
+        if self.replicas.is_some() && self.paths.is_some() {
+            return Err(Error::Option { name: "paths", reason: "leave it out, or replicas".to_owned() });
+        }
         within("connections", self.connections.unwrap_or(64), 4, 65_536)?;
         within("graceful", self.graceful, 0.0, 1.0)?;
         within("loss", self.loss, 0.0, 0.5)?;
@@ -196,6 +220,9 @@ mod tests {
         let broken = [
             ("nodes", Options { nodes: 0, ..Options::default() }),
             ("loss", Options { loss: f64::NAN, ..Options::default() }),
+            ("replicas", Options { replicas: Some(17), ..Options::default() }),
+            ("paths", Options { paths: Some(9), ..Options::default() }),
+            ("paths", Options { paths: Some(1), replicas: Some(1), ..Options::default() }),
             ("ways", Options { ways: 1, ..Options::default() }),
             ("duration", Options { duration: Duration::ZERO, ..Options::default() }),
         ];

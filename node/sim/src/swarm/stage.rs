@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost_kbr::{Id, Key, RingState, Time};
+use prost_manager::Search;
 
 use super::conditions::{Conditions, Effect};
 use super::{FaultId, Options, Spread};
@@ -127,7 +128,7 @@ impl Stage {
         self.requests += 1;
         let request = self.requests;
         self.judge.asked(self.now(), request, node, key);
-        self.act(Act::Lookup { node, request, key });
+        self.act(Act::Lookup { node, request, key, search: Search::Owner });
     }
 
     pub(super) fn key(&mut self) -> Key {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use prost_kbr::{AppId, Dispatch, Header, Key, Outcome};
-use prost_manager::{CallFailure, InstallFailure, Installation};
+use prost_manager::{CallFailure, InstallFailure, Installation, Search};
 use prost_package::Package;
 
 use super::Index;
@@ -78,6 +78,8 @@ pub enum Act {
         request: u64,
         /// The key.
         key: Key,
+        /// How it is looked up.
+        search: Search,
     },
     /// The operator installs a package; answered with [`Seen::Installed`].
     Install {

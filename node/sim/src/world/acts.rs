@@ -38,8 +38,8 @@ impl World {
                 }
             }
             Act::Clock { node, jump, drift } if self.is_alive(node) => self.set_clock(node, jump, drift),
-            Act::Lookup { node, request, key } if self.is_alive(node) => {
-                self.input_later(node, 0, Input::Lookup { request, key });
+            Act::Lookup { node, request, key, search } if self.is_alive(node) => {
+                self.input_later(node, 0, Input::Lookup { request, key, search });
             }
             Act::Install { node, request, package } if self.is_alive(node) => {
                 self.input_later(node, 0, Input::Install { request, package: *package });

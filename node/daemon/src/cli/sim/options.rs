@@ -29,6 +29,12 @@ pub(super) struct ScenarioArgs {
     /// Nodes that ask for each key at once [default: 1 in `stable`, else 10].
     #[arg(long, value_name = "COUNT")]
     askers: Option<u32>,
+    /// Let any node answer a lookup that knows so many of the first nodes responsible [default: only the one responsible].
+    #[arg(long, value_name = "COUNT")]
+    replicas: Option<u8>,
+    /// Ask lookups node by node, over so many paths that share no node [default: nodes pass them on].
+    #[arg(long, value_name = "COUNT", conflicts_with = "replicas")]
+    paths: Option<u8>,
     /// How far nodes are from each other: planetlab, wonder, fixed:TIME for the round trip, or a file with a matrix.
     #[arg(long, value_name = "MODEL", default_value = "planetlab")]
     latency: String,
@@ -128,6 +134,8 @@ impl ScenarioArgs {
             graceful: faults.graceful,
             lookups: self.lookups,
             askers: self.askers,
+            replicas: self.replicas,
+            paths: self.paths,
             latency: self.latency.clone(),
             successors: self.successors,
             connections: self.connections,
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn each_option_has_its_place() {
-        let line = "--scenario churn --duration 90s --lookups 5 --askers 3 --latency fixed:50ms --successors 8 \
+        let line = "--scenario churn --duration 90s --lookups 5 --askers 3 --paths 4 --latency fixed:50ms --successors 8 \
                     --connections 32 --rest 1m --rules --session-median 10m --lifetimes pareto --graceful 0.25 \
                     --crash 0.75 --ways 3 --cut-time 5m --loss 0.01 --jitter 0.1 --unreachable-pairs 0.023";
         let expected = Options {
@@ -195,6 +203,8 @@ mod tests {
             graceful: 0.25,
             lookups: 5,
             askers: Some(3),
+            replicas: None,
+            paths: Some(4),
             latency: "fixed:50ms".to_owned(),
             successors: 8,
             connections: Some(32),
