@@ -4,6 +4,7 @@ mod act;
 mod acts;
 mod apps;
 mod clock;
+mod deceit;
 mod dial;
 mod drive;
 mod half;
@@ -34,6 +35,7 @@ use host::{Host, Recent};
 use queue::{Event, Queue};
 
 pub use act::{Act, Route, Seen};
+pub use deceit::Deceit;
 
 /// A node's number: its place in the order of [`World::spawn`], never given twice.
 pub type Index = u32;
@@ -74,6 +76,8 @@ pub struct World {
     hosts: Vec<Host>,
     ids: BTreeMap<NodeId, Index>,
     members: BTreeMap<NodeId, Index>,
+    /// Byzantine nodes.
+    liars: BTreeMap<Index, Deceit>,
     queue: Queue,
     random: Random,
     network: Network,
@@ -106,6 +110,7 @@ impl World {
             hosts: Vec::new(),
             ids: BTreeMap::new(),
             members: BTreeMap::new(),
+            liars: BTreeMap::new(),
             queue: Queue::default(),
             random: Random::new(config.seed),
             network: config.network.clone(),

@@ -62,7 +62,7 @@ impl Driver<'_> {
         let fits = |node| node != first && fabric.part(node) == part;
         let mut nodes = self.crowd.members.pick_some(askers as usize - 1, &mut self.random, fits);
         nodes.push(first);
-        let key = self.key();
+        let key = self.asked_key(self.asking.number);
         let (at, group, measured) = (self.world.now(), self.asking.number, self.measured);
         self.asking.number = group.wrapping_add(1);
         let search = self.options.search();

@@ -8,6 +8,7 @@ use prost_kbr::MAX_PATHS;
 use prost_manager::Search;
 use serde::{Deserialize, Serialize};
 
+use super::byzantine::ByzantineKind;
 use super::error::Error;
 use super::span;
 use crate::sessions::Lifetimes;
@@ -88,6 +89,10 @@ pub struct Options {
     /// Share of the pairs of nodes that can never reach each other, 0 to 0.2. 0.023 on PlanetLab (Freedman et al.,
     /// "Non-transitive connectivity and DHTs", WORLDS 2005).
     pub unreachable_pairs: f64,
+    /// Share of the nodes that lie from a minute before the measurement on, 0 to 0.5. A study's file says so itself.
+    pub byzantine: f64,
+    /// What they do.
+    pub byzantine_kind: ByzantineKind,
     /// Share of the nodes that `massacre` crashes, 0 to 1.
     pub crash: f64,
     /// Parts into which `partition` cuts the network, 2 to 8.
@@ -125,6 +130,8 @@ impl Default for Options {
             loss: 0.0,
             jitter: 0.0,
             unreachable_pairs: 0.0,
+            byzantine: 0.0,
+            byzantine_kind: ByzantineKind::Drop,
             crash: 0.5,
             ways: 2,
             cut_time: Duration::from_secs(600),
@@ -174,6 +181,7 @@ impl Options {
         within("loss", self.loss, 0.0, 0.5)?;
         within("jitter", self.jitter, 0.0, 1.0)?;
         within("unreachable_pairs", self.unreachable_pairs, 0.0, 0.2)?;
+        within("byzantine", self.byzantine, 0.0, 0.5)?;
         within("crash", self.crash, 0.0, 1.0)?;
         within("ways", self.ways, 2, 8)?;
         spanned("duration", self.duration, Duration::from_secs(1))?;

@@ -7,7 +7,7 @@ use prost_kbr::{AppId, Dispatch, Header, Key, Outcome};
 use prost_manager::{CallFailure, InstallFailure, Installation, Search};
 use prost_package::Package;
 
-use super::Index;
+use super::{Deceit, Index};
 use crate::Network;
 
 /// Something to be done to the world at a time of its own.
@@ -60,6 +60,13 @@ pub enum Act {
         jump: i64,
         /// Millionths too fast, at most half.
         drift: i32,
+    },
+    /// The node is Byzantine from now on, or honest again; whatever becomes of its process.
+    Turn {
+        /// The node.
+        node: Index,
+        /// What it does; none for an honest node.
+        deceit: Option<Deceit>,
     },
     /// The network changes.
     Network(Box<Network>),

@@ -16,6 +16,8 @@ impl World {
     pub(super) fn perform(&mut self, act: Act) {
         match act {
             Act::Network(network) => self.network = *network,
+            Act::Turn { node, deceit: Some(deceit) } => drop(self.liars.insert(node, deceit)),
+            Act::Turn { node, deceit: None } => drop(self.liars.remove(&node)),
             Act::Break { a, b } => self.break_connection(a, b),
             Act::Start { node, known } => {
                 self.wipe(node);

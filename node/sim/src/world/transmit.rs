@@ -148,6 +148,9 @@ impl World {
             }
         }
         self.trace.note(now, node, Mark::Received, number, &[]);
+        if self.deceive(node, from, &message) {
+            return;
+        }
         let from = self.hosts[from as usize].peer.id;
         self.give(node, Input::Ring(prost_kbr::Input::Received { from, message }));
     }

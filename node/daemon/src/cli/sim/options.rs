@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use prost_sim::latency::parse_span;
-use prost_sim::scenario::{Options, Scenario};
+use prost_sim::scenario::{ByzantineKind, Options, Scenario};
 use prost_sim::sessions::Lifetimes;
 
 use crate::cli::failure::Failure;
@@ -52,6 +52,8 @@ pub(super) struct ScenarioArgs {
     rules: bool,
     #[command(flatten, next_help_heading = "Churn, massacre and partition")]
     faults: FaultArgs,
+    #[command(flatten, next_help_heading = "Nodes that lie")]
+    byzantine: ByzantineArgs,
     #[command(flatten, next_help_heading = "Network")]
     network: NetworkArgs,
 }
@@ -76,6 +78,16 @@ struct FaultArgs {
     /// `partition`: how long that lasts.
     #[arg(long, value_name = "TIME", value_parser = parse_span, default_value = "10m")]
     cut_time: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ByzantineArgs {
+    /// Share of the nodes that lie, from a minute before the measurement on.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    byzantine: f64,
+    /// What they do.
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Kind::Drop)]
+    byzantine_kind: Kind,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -117,6 +129,17 @@ enum Law {
     Pareto,
 }
 
+/// What Byzantine nodes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// They accept messages and drop them.
+    Drop,
+    /// They say of every key that they are responsible.
+    Lie,
+    /// New nodes whose ids were mined behind one key, which every second group of lookups asks for.
+    Sybil,
+}
+
 impl ScenarioArgs {
     /// The options of a run with this size and this seed.
     pub(super) fn options(&self, nodes: u32, seed: u64) -> Result<Options, Failure> {
@@ -142,6 +165,12 @@ impl ScenarioArgs {
             loss: network.loss,
             jitter: network.jitter,
             unreachable_pairs: network.unreachable_pairs,
+            byzantine: self.byzantine.byzantine,
+            byzantine_kind: match self.byzantine.byzantine_kind {
+                Kind::Drop => ByzantineKind::Drop,
+                Kind::Lie => ByzantineKind::Lie,
+                Kind::Sybil => ByzantineKind::Sybil,
+            },
             crash: faults.crash,
             ways: faults.ways,
             cut_time: faults.cut_time,
@@ -192,7 +221,7 @@ mod tests {
     fn each_option_has_its_place() {
         let line = "--scenario churn --duration 90s --lookups 5 --askers 3 --paths 4 --latency fixed:50ms --successors 8 \
                     --connections 32 --rest 1m --rules --session-median 10m --lifetimes pareto --graceful 0.25 \
-                    --crash 0.75 --ways 3 --cut-time 5m --loss 0.01 --jitter 0.1 --unreachable-pairs 0.023";
+                    --byzantine 0.25 --byzantine-kind lie --crash 0.75 --ways 3 --cut-time 5m --loss 0.01 --jitter 0.1 --unreachable-pairs 0.023";
         let expected = Options {
             nodes: 1000,
             seed: 0,
@@ -211,6 +240,8 @@ mod tests {
             loss: 0.01,
             jitter: 0.1,
             unreachable_pairs: 0.023,
+            byzantine: 0.25,
+            byzantine_kind: ByzantineKind::Lie,
             crash: 0.75,
             ways: 3,
             cut_time: Duration::from_secs(300),
