@@ -16,7 +16,7 @@ pub enum FaultId {
     /// Frames come twice; strength: per mille, to 500.
     #[serde(rename = "N2-duplicate")]
     Duplicate,
-    /// Frames are late; strength: mean in milliseconds, to 300.
+    /// Frames are late, and one in a thousand takes 100 times as long; strength: mean in milliseconds, to 300.
     #[serde(rename = "N3-delay")]
     Delay,
     /// Connections stand still for a while; strength: per mille a second, to 20.
