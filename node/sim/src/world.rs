@@ -18,7 +18,7 @@ mod tests;
 mod transmit;
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -78,6 +78,8 @@ pub struct World {
     members: BTreeMap<NodeId, Index>,
     /// Byzantine nodes.
     liars: BTreeMap<Index, Deceit>,
+    /// Connections of which one side alone is left.
+    half_open: BTreeSet<u64>,
     queue: Queue,
     random: Random,
     network: Network,
@@ -111,6 +113,7 @@ impl World {
             ids: BTreeMap::new(),
             members: BTreeMap::new(),
             liars: BTreeMap::new(),
+            half_open: BTreeSet::new(),
             queue: Queue::default(),
             random: Random::new(config.seed),
             network: config.network.clone(),

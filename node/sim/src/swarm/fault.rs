@@ -46,6 +46,12 @@ pub enum FaultId {
     /// A connection breaks, and both ends learn of it.
     #[serde(rename = "N11-break")]
     Break,
+    /// A node's address changes, and its connections migrate.
+    #[serde(rename = "N12-rebind")]
+    Rebind,
+    /// A connection is gone at one end, and the other does not know.
+    #[serde(rename = "N12-half-open")]
+    HalfOpen,
     /// A newcomer knows dead nodes first, and one that lives.
     #[serde(rename = "N13-stale-peers")]
     StalePeers,
@@ -90,7 +96,7 @@ pub enum FaultId {
 
 impl FaultId {
     /// Every kind, in order.
-    pub const ALL: [FaultId; 25] = [
+    pub const ALL: [FaultId; 27] = [
         FaultId::Loss,
         FaultId::Duplicate,
         FaultId::Delay,
@@ -103,6 +109,8 @@ impl FaultId {
         FaultId::BurstLoss,
         FaultId::Bandwidth,
         FaultId::Break,
+        FaultId::Rebind,
+        FaultId::HalfOpen,
         FaultId::StalePeers,
         FaultId::RestartStorm,
         FaultId::CrashRestart,

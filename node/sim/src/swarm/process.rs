@@ -23,7 +23,9 @@ impl Running {
         let Some(node) = stage.some_members(1).first().copied() else { return };
         let lasts = stage.random.exponential(Duration::from_millis(lasts));
         let struck = match id {
-            FaultId::Break => stage.cut_connection(node),
+            FaultId::Break => stage.cut_connection(node, |a, b| Act::Break { a, b }),
+            FaultId::HalfOpen => stage.cut_connection(node, |node, gone_at| Act::HalfOpen { node, gone_at }),
+            FaultId::Rebind => stage.rebind(node),
             FaultId::StalePeers => stage.start_stale(),
             FaultId::RestartStorm => stage.restart_storm(strength),
             FaultId::CrashRestart => stage.crash_for(node, lasts),
@@ -77,10 +79,16 @@ impl Running {
 }
 
 impl Stage {
-    fn cut_connection(&mut self, a: Index) -> bool {
+    /// Does something to one of a node's connections.
+    fn cut_connection(&mut self, a: Index, act: fn(Index, Index) -> Act) -> bool {
         let others: Vec<Index> = self.live().into_iter().filter(|b| *b != a && self.world.connected(a, *b)).collect();
         let Some(b) = self.random.pick(&others).copied() else { return false };
-        self.act(Act::Break { a, b });
+        self.act(act(a, b));
+        true
+    }
+
+    fn rebind(&mut self, node: Index) -> bool {
+        self.act(Act::Rebind { node });
         true
     }
 

@@ -77,6 +77,20 @@ pub enum Act {
         /// The other.
         b: Index,
     },
+    /// The node's address changes as others see it (a NAT rebinds). Its connections migrate: what it and its peers send on
+    /// them from now on arrives no sooner than the new path has been validated.
+    Rebind {
+        /// The node.
+        node: Index,
+    },
+    /// The connection between two nodes is gone at one of them, which learns of it. The other does not: what it sends
+    /// vanishes without an answer until it has heard nothing for too long.
+    HalfOpen {
+        /// The one that does not know.
+        node: Index,
+        /// The one where it is gone.
+        gone_at: Index,
+    },
     /// A lookup; its end is told with [`Seen::LookedUp`] and this number.
     Lookup {
         /// The node.

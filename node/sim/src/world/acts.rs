@@ -19,6 +19,8 @@ impl World {
             Act::Turn { node, deceit: Some(deceit) } => drop(self.liars.insert(node, deceit)),
             Act::Turn { node, deceit: None } => drop(self.liars.remove(&node)),
             Act::Break { a, b } => self.break_connection(a, b),
+            Act::Rebind { node } if self.is_alive(node) => self.rebind(node),
+            Act::HalfOpen { node, gone_at } => self.half_open(node, gone_at),
             Act::Start { node, known } => {
                 self.wipe(node);
                 self.start(node, &known);
@@ -57,6 +59,7 @@ impl World {
             | Act::Leave { .. }
             | Act::Pause { .. }
             | Act::Clock { .. }
+            | Act::Rebind { .. }
             | Act::Lookup { .. }
             | Act::Install { .. }
             | Act::Call { .. }

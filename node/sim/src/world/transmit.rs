@@ -132,6 +132,9 @@ impl World {
         let (now, answers) = (self.now, self.network.passes(node, from));
         let host = &mut self.hosts[node as usize];
         let Some(live) = host.halves.get_mut(from).and_then(|half| half.live_as(connection)) else {
+            if self.half_open.contains(&connection) {
+                return;
+            }
             return self.reset(node, from, connection);
         };
         live.heard(now);
