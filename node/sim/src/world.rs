@@ -4,6 +4,7 @@ mod act;
 mod acts;
 mod apps;
 mod clock;
+mod clone;
 mod deceit;
 mod dial;
 mod drive;
@@ -78,6 +79,8 @@ pub struct World {
     members: BTreeMap<NodeId, Index>,
     /// Byzantine nodes.
     liars: BTreeMap<Index, Deceit>,
+    /// Processes with another's key, and that other.
+    clones: BTreeMap<Index, Index>,
     /// Connections of which one side alone is left.
     half_open: BTreeSet<u64>,
     queue: Queue,
@@ -113,6 +116,7 @@ impl World {
             ids: BTreeMap::new(),
             members: BTreeMap::new(),
             liars: BTreeMap::new(),
+            clones: BTreeMap::new(),
             half_open: BTreeSet::new(),
             queue: Queue::default(),
             random: Random::new(config.seed),
@@ -270,7 +274,8 @@ impl World {
 
     /// Whether these two ever had a connection in this life of `a`: what `a` may know of `b`'s id for certain.
     pub fn has_met(&self, a: Index, b: Index) -> bool {
-        self.host(a).is_some_and(|host| host.met.binary_search(&b).is_ok())
+        let met = |b: Index| self.host(a).is_some_and(|host| host.met.binary_search(&b).is_ok());
+        met(b) || self.twin(b).is_some_and(met)
     }
 
     /// Open connections of a node.
@@ -322,7 +327,7 @@ impl World {
         self.trace.hash()
     }
 
-    /// Members, by the omniscient view: each live node that is in a ring, in order of id.
+    /// Members, by the omniscient view: each live node that is in a ring, in order of id. Clones are not among them.
     pub fn members(&self) -> &BTreeMap<NodeId, Index> {
         &self.members
     }

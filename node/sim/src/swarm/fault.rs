@@ -89,6 +89,9 @@ pub enum FaultId {
     /// Many nodes leave in a proper way within a few seconds.
     #[serde(rename = "P7-mass-leave")]
     MassLeave,
+    /// A second process with a node's key joins at another address, and dies a while later.
+    #[serde(rename = "P8-clone")]
+    Clone,
     /// A clock jumps, and drifts from then on; strength: seconds, to an hour.
     #[serde(rename = "C1-clock")]
     Clock,
@@ -96,7 +99,7 @@ pub enum FaultId {
 
 impl FaultId {
     /// Every kind, in order.
-    pub const ALL: [FaultId; 27] = [
+    pub const ALL: [FaultId; 28] = [
         FaultId::Loss,
         FaultId::Duplicate,
         FaultId::Delay,
@@ -123,6 +126,7 @@ impl FaultId {
         FaultId::ParetoChurn,
         FaultId::FlashCrowd,
         FaultId::MassLeave,
+        FaultId::Clone,
         FaultId::Clock,
     ];
 

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::population::KNOWN;
 use super::schedule::Running;
 use super::stage::Stage;
 use super::{Class, FaultId};
@@ -36,6 +37,7 @@ impl Running {
             FaultId::AdjacentCrash => stage.crash_adjacent(strength),
             FaultId::FlashCrowd => stage.flash_crowd(),
             FaultId::MassLeave => stage.mass_leave(),
+            FaultId::Clone => stage.start_clone(node, lasts),
             FaultId::Clock => stage.skew(node, strength),
             _ => false,
         };
@@ -163,6 +165,18 @@ impl Stage {
         nodes.sort_unstable();
         nodes.dedup();
         self.crash(&nodes)
+    }
+
+    /// A second process with a node's key joins as if it were new. It lives for a while.
+    fn start_clone(&mut self, node: Index, lasts: Duration) -> bool {
+        let clone = self.world.clone_of(node);
+        if self.world.is_alive(clone) || self.world.has_clones() {
+            return false;
+        }
+        let known = self.some_members(KNOWN);
+        self.act(Act::Start { node: clone, known });
+        self.returning.insert((self.now() + lasts, clone));
+        true
     }
 
     /// As many again join in ten seconds.

@@ -31,7 +31,7 @@ pub(super) struct Stage {
     pub(super) drifting: BTreeSet<Index>,
     /// Nodes that are slow.
     pub(super) slow: BTreeSet<Index>,
-    /// Dead processes that start again, and when.
+    /// Dead processes that start again, and clones that die, and when.
     pub(super) returning: BTreeSet<(Time, Index)>,
     pub(super) strikes: BTreeMap<FaultId, u64>,
     conditions: Conditions,
@@ -137,9 +137,9 @@ impl Stage {
         Id::from_bytes(bytes)
     }
 
-    /// Nodes whose process runs.
+    /// Nodes whose process runs, without clones.
     pub(super) fn live(&self) -> Vec<Index> {
-        (0..self.world.count()).filter(|node| self.world.is_alive(*node)).collect()
+        (0..self.world.count()).filter(|node| self.world.is_alive(*node) && !self.world.is_clone(*node)).collect()
     }
 
     /// Live nodes that are in a ring, in the order of the ring.

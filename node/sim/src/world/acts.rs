@@ -93,7 +93,9 @@ impl World {
         let id = host.peer.id;
         let backlog = host.die();
         self.queue.discard_all(backlog);
-        self.members.remove(&id);
+        if !self.clones.contains_key(&index) {
+            self.members.remove(&id);
+        }
         self.mark(index);
     }
 

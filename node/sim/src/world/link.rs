@@ -22,6 +22,7 @@ impl World {
     pub(super) fn go_live(&mut self, node: Index, peer: Index, number: u64, outbound: bool, not_before: Time) {
         let (now, rtt_us) = (self.now, self.rtt_us(node, peer));
         let (there, life) = (self.peer(peer), self.hosts[peer as usize].life);
+        let displaced = self.displace_twin(node, peer);
         let host = &mut self.hosts[node as usize];
         let half = host.halves.entry(peer, now);
         let mut live = Live::new(number, outbound, life, rtt_us, now);
@@ -36,7 +37,7 @@ impl World {
         for message in unsent {
             self.transmit(node, peer, message);
         }
-        if before.is_some() {
+        if before.is_some() || displaced {
             self.tell(node, Ring::Disconnected { id: there.id });
         }
         self.tell(node, Ring::Connected { peer: there });
