@@ -103,7 +103,15 @@ impl AdminClient {
 
     /// Which node is responsible for a key, and the way there.
     pub fn lookup(&self, key: Key) -> Result<Lookup, AdminError> {
-        let question = serde_json::json!({ "key": key });
+        self.lookup_over(key, None)
+    }
+
+    /// The same over so many paths that share no node, 1 to 8, whose way is not told; none for a lookup that nodes pass on.
+    pub fn lookup_over(&self, key: Key, paths: Option<u8>) -> Result<Lookup, AdminError> {
+        let question = match paths {
+            Some(paths) => serde_json::json!({ "key": key, "paths": paths }),
+            None => serde_json::json!({ "key": key }),
+        };
         self.json(Method::POST, "/api/v1/ring/lookup", Body::Json(&json(&question)), CALL)
     }
 

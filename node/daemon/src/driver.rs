@@ -276,9 +276,9 @@ impl Driver {
                 let _ = reply.send(Box::new(status::status(&self.parts, self.started.elapsed())));
                 return;
             }
-            Ask::Lookup(key, reply) => {
+            Ask::Lookup(key, search, reply) => {
                 self.replies.lookups.insert(request, (reply, Instant::now()));
-                Input::Lookup { request, key }
+                Input::Lookup { request, key, search }
             }
             Ask::Neighbours(peer, reply) => {
                 self.replies.neighbours.insert(request, reply);

@@ -10,6 +10,9 @@ use crate::header::Dispatch;
 use crate::id::{Interval, Key, NodeId};
 use crate::message::{Message, MessageId, Outcome, Peer, Routed};
 
+/// Most paths of a redundant lookup.
+pub const MAX_PATHS: u8 = 8;
+
 /// What can happen to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -67,7 +70,7 @@ pub enum Input {
         id: MessageId,
         /// The key.
         key: Key,
-        /// How many paths, 1 to 8.
+        /// How many paths, 1 to [`MAX_PATHS`].
         paths: u8,
     },
     /// Answers [`Output::Forward`].

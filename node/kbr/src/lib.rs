@@ -39,7 +39,7 @@ pub use config::Config;
 pub use failure::{Failure, Refusal};
 pub use header::{AppId, AppName, Dispatch, Header};
 pub use id::{Id, Interval, Key, NodeId};
-pub use io::{Change, Handling, Input, Output, RouteRequest, TimerKind, Verdict};
+pub use io::{Change, Handling, Input, MAX_PATHS, Output, RouteRequest, TimerKind, Verdict};
 pub use machine::{Machine, RingState};
 pub use message::{Envelope, Hop, Message, MessageId, Outcome, Part, Peer, Purpose, Routed};
 pub use stats::Stats;

@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use prost_kbr::{Config, Id, Input, Key, MessageId, NodeId, Outcome};
+use prost_kbr::{Config, Failure, Id, Input, Key, MessageId, NodeId, Outcome};
 use world::{World, point, small_config};
 
 /// Rings in which messages take several hops. All nodes have joined through the one at zero, and are connected to it.
@@ -90,6 +90,16 @@ fn paths_that_share_no_node_find_what_one_of_them_finds() {
     assert_eq!(outcome.result.map(|owner| owner.id), Ok(point(10, 24)));
     let own = ask(&mut world, from, |id| Input::LookupRedundant { id, key: from, paths: 2 });
     assert_eq!(own.result.map(|owner| owner.id), Ok(from));
+}
+
+#[test]
+fn paths_that_are_under_way_at_half_of_the_time_go_on() {
+    for deadline in (300..1_500).step_by(60).map(Duration::from_millis) {
+        let mut world = clock(6, Config { deadline, ..without_fingers() });
+        let outcome = ask(&mut world, point(0, 24), |id| Input::LookupRedundant { id, key: point(10, 24), paths: 3 });
+        let expected = [Ok(point(10, 24)), Err(Failure::Deadline)];
+        assert!(expected.contains(&outcome.result.map(|owner| owner.id)), "{deadline:?}");
+    }
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub enum Input {
         request: u64,
         /// The key.
         key: Key,
+        /// Who may answer, and over how many paths it is asked.
+        search: Search,
     },
     /// Answers [`Output::Compile`].
     Compiled {
@@ -83,6 +85,18 @@ pub enum Input {
     },
     /// The operator's policy has changed.
     SetPolicy(Arc<Policy>),
+}
+
+/// How a key is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Search {
+    /// The node responsible answers.
+    #[default]
+    Owner,
+    /// Any node answers that knows this many of the first nodes responsible.
+    Replicas(u8),
+    /// It is asked over this many paths that share no node, 1 to [`MAX_PATHS`](prost_kbr::MAX_PATHS).
+    Paths(u8),
 }
 
 /// The store could not make writes durable.

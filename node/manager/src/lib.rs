@@ -24,7 +24,7 @@ mod run;
 mod status;
 mod timers;
 
-pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent};
+pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
 pub use ledger::Usage;
 pub use node::{Node, Settings};
 pub use status::{AppState, AppStatus, Installation, Source, Stats};

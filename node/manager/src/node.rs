@@ -13,7 +13,7 @@ use prost_package::Policy;
 
 use crate::app::{App, Phase};
 use crate::calls::Calls;
-use crate::io::{Input, Output};
+use crate::io::{Input, Output, Search};
 use crate::status::{AppState, AppStatus, Installation, Stats};
 use crate::timers::Timers;
 
@@ -105,7 +105,7 @@ impl Node {
             Input::Route { request, header, key, dispatch, payload } => {
                 self.start_route(request, &header, key, dispatch, payload);
             }
-            Input::Lookup { request, key } => self.start_lookup(request, key),
+            Input::Lookup { request, key, search } => self.start_lookup(request, key, search),
             Input::Compiled { app, result } => self.on_compiled(&app, result),
             Input::Ran { app, executions } => self.on_ran(&app, executions),
             Input::Committed { commit, result } => self.on_committed(commit, result),
@@ -206,14 +206,19 @@ impl Node {
         }
     }
 
-    fn start_lookup(&mut self, request: u64, key: Key) {
+    fn start_lookup(&mut self, request: u64, key: Key, search: Search) {
         let id = self.take_ids(1);
         if self.ring.ring_state() == RingState::Left {
             let outcome = Outcome::failed(id, Purpose::Lookup, Failure::NotJoined);
             return self.outbox.push_back(Output::LookedUp { request, outcome });
         }
         self.lookups.insert(id, request);
-        self.ring.handle(self.now, prost_kbr::Input::Lookup { id, key, replicas: 0 });
+        let input = match search {
+            Search::Owner => prost_kbr::Input::Lookup { id, key, replicas: 0 },
+            Search::Replicas(replicas) => prost_kbr::Input::Lookup { id, key, replicas },
+            Search::Paths(paths) => prost_kbr::Input::LookupRedundant { id, key, paths },
+        };
+        self.ring.handle(self.now, input);
     }
 
     fn start_route(&mut self, request: u64, header: &Header, key: Key, dispatch: Dispatch, payload: Bytes) {

@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use prost_kbr::Key;
+use prost_manager::Search;
 use prost_sim::{Act, World};
 use support::{config, grow, ideal, run};
 
@@ -30,7 +31,7 @@ fn main() {
     for minute in 0..minutes {
         for request in 0..100 {
             let key = Key::hash(&[minute as u8, request as u8]);
-            world.act(Act::Lookup { node: request % nodes, request: u64::from(request), key });
+            world.act(Act::Lookup { node: request % nodes, request: u64::from(request), key, search: Search::Owner });
         }
         run(&mut world, Duration::from_secs(60));
     }

@@ -17,6 +17,9 @@ pub struct Network {
     pub duplicate: f64,
     /// Mean of an exponential extra delay of each frame; zero for none. It reorders frames of different streams.
     pub extra_delay: Duration,
+    /// Chance that a frame takes 100 times as long, as far as QUIC lets it: what packets that were sent later show to be
+    /// missing is sent again.
+    pub tail: f64,
     /// Chance, a second and a connection, that it stands still for a while (N4), and the mean of that while.
     pub clog: (f64, Duration),
     /// Bytes a second that each node can send; none for no bound. What does not fit waits in its queue.

@@ -51,6 +51,9 @@ pub struct Report {
     /// The application that was on the ring; left out where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peerlet: Option<PeerletReport>,
+    /// The nodes that lied; left out where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byzantine: Option<Byzantine>,
     /// The hash of everything that happened, in hexadecimal digits.
     pub trace_hash: String,
     /// All options, those that follow from the seed included.
@@ -71,6 +74,15 @@ pub struct Lookups {
     pub consistent: u64,
     /// Ended with a failure.
     pub failed: u64,
+}
+
+/// The nodes that lied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Byzantine {
+    /// How many.
+    pub nodes: u64,
+    /// How the lookups of the key ended that Sybil nodes gathered behind; null for other kinds.
+    pub mined_key: Option<Lookups>,
 }
 
 /// A rule that was broken.

@@ -5,6 +5,7 @@
 //! What is measured begins with the first phase.
 
 mod asking;
+mod byzantine;
 mod crowd;
 mod cut;
 mod driver;
@@ -27,6 +28,7 @@ mod workload;
 
 use crate::report::{Report, Series};
 
+pub use byzantine::{Byzantine, ByzantineKind};
 pub use error::Error;
 pub use options::{Options, Scenario};
 pub use plan::{Churn, Conditions, Phase, Plan};
@@ -98,6 +100,10 @@ fn play_watched(
 ) -> Result<Outcome, Error> {
     options.check()?;
     let plan = Plan::of(options)?;
+    if options.rules && plan.phases.iter().any(|phase| phase.byzantine.is_some()) {
+        let reason = "leave it out: rules are for rings in which no node lies".to_owned();
+        return Err(Error::Option { name: "rules", reason });
+    }
     if let Some(peerlet) = &peerlet {
         peerlet.workload.check(plan.nodes)?;
     }

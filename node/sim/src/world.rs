@@ -4,6 +4,8 @@ mod act;
 mod acts;
 mod apps;
 mod clock;
+mod clone;
+mod deceit;
 mod dial;
 mod drive;
 mod half;
@@ -17,7 +19,7 @@ mod tests;
 mod transmit;
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ use host::{Host, Recent};
 use queue::{Event, Queue};
 
 pub use act::{Act, Route, Seen};
+pub use deceit::Deceit;
 
 /// A node's number: its place in the order of [`World::spawn`], never given twice.
 pub type Index = u32;
@@ -74,6 +77,12 @@ pub struct World {
     hosts: Vec<Host>,
     ids: BTreeMap<NodeId, Index>,
     members: BTreeMap<NodeId, Index>,
+    /// Byzantine nodes.
+    liars: BTreeMap<Index, Deceit>,
+    /// Processes with another's key, and that other.
+    clones: BTreeMap<Index, Index>,
+    /// Connections of which one side alone is left.
+    half_open: BTreeSet<u64>,
     queue: Queue,
     random: Random,
     network: Network,
@@ -106,6 +115,9 @@ impl World {
             hosts: Vec::new(),
             ids: BTreeMap::new(),
             members: BTreeMap::new(),
+            liars: BTreeMap::new(),
+            clones: BTreeMap::new(),
+            half_open: BTreeSet::new(),
             queue: Queue::default(),
             random: Random::new(config.seed),
             network: config.network.clone(),
@@ -262,7 +274,8 @@ impl World {
 
     /// Whether these two ever had a connection in this life of `a`: what `a` may know of `b`'s id for certain.
     pub fn has_met(&self, a: Index, b: Index) -> bool {
-        self.host(a).is_some_and(|host| host.met.binary_search(&b).is_ok())
+        let met = |b: Index| self.host(a).is_some_and(|host| host.met.binary_search(&b).is_ok());
+        met(b) || self.twin(b).is_some_and(met)
     }
 
     /// Open connections of a node.
@@ -314,7 +327,7 @@ impl World {
         self.trace.hash()
     }
 
-    /// Members, by the omniscient view: each live node that is in a ring, in order of id.
+    /// Members, by the omniscient view: each live node that is in a ring, in order of id. Clones are not among them.
     pub fn members(&self) -> &BTreeMap<NodeId, Index> {
         &self.members
     }

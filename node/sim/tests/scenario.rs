@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use prost_kbr::{Config, NodeId, Peer, RingView};
 use prost_sim::measure::{first_flaw, is_ideal};
 use prost_sim::report::{Lookups, Violation};
-use prost_sim::scenario::{Error, NoWatch, Options, Outcome, Scenario, Watch, run, run_watched, sizes, table};
+use prost_sim::scenario::{
+    ByzantineKind, Error, NoWatch, Options, Outcome, Scenario, Watch, run, run_watched, sizes, table,
+};
 use prost_sim::{Act, Index, Network, World, WorldConfig};
 
 /// A small ring in a fast network.
@@ -242,4 +244,46 @@ fn progress_goes_from_growth_to_the_end() {
     })
     .expect("a run");
     assert!(["rest", "before", "massacre"].iter().all(|phase| phases.contains(phase)), "{phases:?}");
+}
+
+#[test]
+fn the_other_ways_of_looking_up_are_right_in_a_ring_of_fifty() {
+    let fifty = Options { nodes: 50, successors: 16, ..small(Scenario::Stable) };
+    let plain = play(&fifty).report;
+    let all = Lookups { asked: 200, answered: 200, correct: 200, consistent: 200, failed: 0 };
+    assert_eq!(plain.lookups, all);
+    let early = play(&Options { replicas: Some(14), ..fifty.clone() }).report;
+    assert_eq!((early.lookups, &early.options["replicas"]), (all, &14.into()));
+    let mean = |report: &prost_sim::report::Report| report.hops.expect("hops").mean;
+    assert!(mean(&early) < mean(&plain), "whoever knows fourteen of sixteen ends it: {:?}", early.hops);
+    for paths in [1, 4] {
+        let disjoint = play(&Options { paths: Some(paths), ..fifty.clone() }).report;
+        assert_eq!((disjoint.lookups, &disjoint.options["paths"]), (all, &paths.into()));
+    }
+}
+
+#[test]
+fn paths_that_share_no_node_find_the_way_round_nodes_that_lie() {
+    let fifty = Options { nodes: 50, successors: 16, byzantine: 0.2, ..small(Scenario::Stable) };
+    let lie = Options { byzantine_kind: ByzantineKind::Lie, ..fifty.clone() };
+    let one = play(&lie).report;
+    let eight = play(&Options { paths: Some(8), ..lie.clone() }).report;
+    assert_eq!(one.byzantine.map(|byzantine| byzantine.nodes), Some(10));
+    assert!(one.lookups.correct < 190, "whoever is asked first can answer for all: {:?}", one.lookups);
+    assert!(eight.lookups.correct > 190, "{:?}", eight.lookups);
+    let dropped = play(&fifty).report;
+    assert!(dropped.lookups.correct > 180, "half of its time a lookup goes round them: {:?}", dropped.lookups);
+    let Err(Error::Option { name, .. }) = run(&Options { rules: true, ..lie }, &mut |_| ()) else { panic!("it ran") };
+    assert_eq!(name, "rules");
+}
+
+#[test]
+fn sybil_nodes_have_the_key_that_they_gathered_behind_and_no_other() {
+    let sybil = Options { nodes: 50, byzantine: 0.1, byzantine_kind: ByzantineKind::Sybil, ..small(Scenario::Stable) };
+    let report = play(&Options { successors: 16, ..sybil }).report;
+    let byzantine = report.byzantine.expect("Byzantine nodes");
+    let mined = byzantine.mined_key.expect("a key");
+    assert_eq!((byzantine.nodes, mined.asked, mined.correct), (16, 100, 0));
+    assert_eq!((report.lookups.asked, report.lookups.correct), (200, 100));
+    assert!(report.ideal_ring);
 }

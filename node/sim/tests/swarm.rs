@@ -139,3 +139,11 @@ fn a_sweep_over_threads_comes_to_the_same_totals_as_one_by_one() {
     let by_hand = totals(2, &[run(2), run(3)]);
     assert_eq!((by_hand.events, by_hand.tally), (one.events, one.tally));
 }
+
+#[test]
+fn a_ring_gets_over_clones_half_open_connections_and_changes_of_address() {
+    for id in [FaultId::Clone, FaultId::HalfOpen, FaultId::Rebind] {
+        let verdict = run_with(short(&[(id, 1)]), None);
+        assert!(verdict.is_clean() && verdict.strikes[&id] > 2, "{verdict}");
+    }
+}

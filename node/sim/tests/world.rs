@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use prost_kbr::{Key, RingState};
+use prost_manager::Search;
 use prost_sim::{Act, Network, Seen, World};
 
 use support::{config, ideal, ring, run, settle};
@@ -15,7 +16,7 @@ fn thirty_two_nodes_become_an_ideal_ring_and_find_every_owner() {
     assert_eq!(ideal(&world), Ok(()));
     for request in 0..200u64 {
         let key = Key::hash(&request.to_be_bytes());
-        world.act(Act::Lookup { node: (request % 32) as u32, request, key });
+        world.act(Act::Lookup { node: (request % 32) as u32, request, key, search: Search::Owner });
     }
     run(&mut world, Duration::from_secs(20));
     let mut ended = 0;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use prost_kbr::{AppId, Key, NodeId, Outcome, Peer};
-use prost_manager::{CallFailure, InstallFailure};
+use prost_manager::{CallFailure, InstallFailure, Search};
 use prost_package::Package;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -16,7 +16,7 @@ pub enum Ask {
     /// How is the node?
     Status(oneshot::Sender<Box<Status>>),
     /// Who is responsible for the key, and how does one get there?
-    Lookup(Key, oneshot::Sender<Outcome>),
+    Lookup(Key, Search, oneshot::Sender<Outcome>),
     /// Which neighbours has this peer? None where it does not answer.
     Neighbours(Peer, oneshot::Sender<Option<Lists>>),
     /// Install a package here.

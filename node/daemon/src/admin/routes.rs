@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use prost_kbr::{Failure, Key, Peer};
-use prost_manager::{CallFailure, InstallFailure};
+use prost_kbr::{Failure, Key, MAX_PATHS, Peer};
+use prost_manager::{CallFailure, InstallFailure, Search};
 use prost_package::Package;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -139,20 +139,28 @@ async fn status(State(interface): Asked) -> Result<Json<Status>, Problem> {
     ask(&interface, Ask::Status).await.map(|status| Json(*status))
 }
 
-/// A key, or a name whose key is asked for.
+/// A key, or a name whose key is asked for; and over how many paths that share no node.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum Wanted {
-    Key(Key),
-    Name(String),
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    key: Option<Key>,
+    name: Option<String>,
+    paths: Option<u8>,
 }
 
 async fn lookup(State(interface): Asked, Json(wanted): Json<Wanted>) -> Result<Response, Problem> {
-    let key = match wanted {
-        Wanted::Key(key) => key,
-        Wanted::Name(name) => Key::hash(name.as_bytes()),
+    let wrong = |error: String, hint| Problem::new(StatusCode::BAD_REQUEST, error, hint);
+    let key = match (wanted.key, wanted.name) {
+        (Some(key), None) => key,
+        (None, Some(name)) => Key::hash(name.as_bytes()),
+        _ => return Err(wrong("neither one key nor one name".to_owned(), "say what to look up")),
     };
-    let outcome = ask(&interface, |reply| Ask::Lookup(key, reply)).await?;
+    let search = match wanted.paths {
+        None => Search::Owner,
+        Some(paths) if (1..=MAX_PATHS).contains(&paths) => Search::Paths(paths),
+        Some(paths) => return Err(wrong(format!("{paths} paths"), "ask for 1 to 8")),
+    };
+    let outcome = ask(&interface, |reply| Ask::Lookup(key, search, reply)).await?;
     Ok(Json(json!({ "key": key, "result": outcome.result, "hops": outcome.hops, "path": outcome.path }))
         .into_response())
 }

@@ -1,7 +1,7 @@
 //! `prost ring`: the ring as a node sees it, and whether that is right.
 
 use clap::{Args, Subcommand};
-use prost_kbr::{Key, NodeId, Peer};
+use prost_kbr::{Key, MAX_PATHS, NodeId, Peer};
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -34,6 +34,9 @@ pub(super) struct ShowArgs {
 pub(super) struct LookupArgs {
     /// A key of 40 hexadecimal digits, or a name, whose key is its SHA-1.
     key: String,
+    /// Ask node by node, over so many paths that share no node: slower, and no one node can answer for the ring.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_PATHS)))]
+    paths: Option<u8>,
     #[command(flatten)]
     target: Target,
     /// As JSON.
@@ -92,7 +95,7 @@ struct Found {
 
 fn lookup(args: &LookupArgs) -> Result<(), Failure> {
     let key = key_of(&args.key);
-    let outcome = args.target.client()?.lookup(key)?;
+    let outcome = args.target.client()?.lookup_over(key, args.paths)?;
     let owner = outcome.result.map_err(|error| Failure::new(exit::FAILED, format!("the lookup failed: {error}")))?;
     let found = Found { key, owner, hops: outcome.hops, path: outcome.path.unwrap_or_default() };
     if args.json {
@@ -101,6 +104,9 @@ fn lookup(args: &LookupArgs) -> Result<(), Failure> {
     output::line(format!("key    {key}"))?;
     output::line(format!("owner  {}  {}", owner.id, owner.addr))?;
     output::line(format!("hops   {}", found.hops))?;
+    if found.path.is_empty() {
+        return Ok(());
+    }
     output::line("")?;
     let last = found.path.len().saturating_sub(1);
     let rows = found.path.iter().enumerate().map(|(hop, node)| {

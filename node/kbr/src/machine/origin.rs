@@ -173,7 +173,7 @@ impl Machine {
         let aim = if matches!(origin.aim, Aim::Node(_)) { origin.aim } else { Aim::Ring };
         self.stats.retries += 1;
         match (routed.envelope.purpose, routed.envelope.key) {
-            (Purpose::Lookup | Purpose::Replicas(_), Some(key)) => self.seek(id, key, 1),
+            (Purpose::Lookup | Purpose::Replicas(_), Some(key)) => self.seek_again(id, key),
             _ => self.set_out(routed, aim, deadline, true),
         }
     }

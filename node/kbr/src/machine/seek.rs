@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Machine;
 use crate::failure::Failure;
 use crate::id::{Key, NodeId};
+use crate::io::MAX_PATHS;
 use crate::message::{Message, MessageId, Outcome, Peer, Purpose};
 use crate::pending::Owner;
 use crate::questions::Query;
 
 /// Most iterative lookups at once.
 const MAX_SEEKS: usize = 256;
-/// Most paths of one.
-pub(super) const MAX_PATHS: usize = 8;
 /// Most nodes that one path asks.
 const MAX_STEPS: u8 = 40;
 /// Most nodes that an answer names, and that a path keeps to ask next.
@@ -58,7 +57,18 @@ impl Machine {
         if !self.register_lookup(Owner::Caller, id, key, Purpose::Lookup) {
             return;
         }
-        self.seek(id, key, usize::from(paths).clamp(1, MAX_PATHS));
+        self.seek(id, key, paths.clamp(1, MAX_PATHS).into());
+    }
+
+    /// Half of a lookup's time is over. One that is asked node by node already goes on, or begins again over as many paths.
+    pub(super) fn seek_again(&mut self, id: MessageId, key: Key) {
+        let count = match self.seeks.0.get(&id) {
+            None => 1,
+            Some(seek) if seek.paths.iter().any(|path| path.asking) => return,
+            Some(seek) => seek.paths.len(),
+        };
+        self.seeks.forget(id);
+        self.seek(id, key, count);
     }
 
     /// Begins or begins again.
@@ -120,7 +130,7 @@ impl Machine {
         self.end_seek(id);
     }
 
-    /// All paths have ended: the lookup has, where one of them has found someone.
+    /// All paths have ended: the lookup has, where one of them has found someone. Else it waits for a second attempt.
     fn end_seek(&mut self, id: MessageId) {
         let Some(seek) = self.seeks.0.get(&id).filter(|seek| seek.paths.iter().all(|path| !path.asking)) else {
             return;
@@ -128,7 +138,6 @@ impl Machine {
         let key = seek.key;
         let found = seek.paths.iter().filter_map(|path| path.found).min_by_key(|peer| key.distance_to(peer.id));
         let hops = seek.paths.iter().map(|path| path.steps).max().unwrap_or(0);
-        self.seeks.forget(id);
         if let Some(owner) = found {
             let failed = Outcome::failed(id, Purpose::Lookup, Failure::Unreachable);
             self.end(Outcome { result: Ok(owner), hops, ..failed });

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prost_kbr::{Failure, Refusal};
+use prost_manager::Search;
 
 use crate::packages::{all_but, app_of, draft, plain};
 use crate::world::{Code, Fate, Seen, World};
@@ -138,7 +139,7 @@ fn a_node_that_leaves_takes_no_more_messages_and_answers_what_is_asked_of_it() {
     assert_eq!(call, Err(prost_manager::CallFailure::Refused(Refusal::Leaving)));
     let request = world.number();
     let key = world.key_of(3);
-    world.give(0, prost_manager::Input::Lookup { request, key });
+    world.give(0, prost_manager::Input::Lookup { request, key, search: Search::Owner });
     assert_eq!(world.host(0).seen(|seen| *seen == Seen::LookedUp(request)), 1);
 }
 
@@ -147,7 +148,7 @@ fn a_lookup_is_answered_once() {
     let mut world = World::ring(8, 6);
     let request = world.number();
     let key = world.key_of(3);
-    world.give(0, prost_manager::Input::Lookup { request, key });
+    world.give(0, prost_manager::Input::Lookup { request, key, search: Search::Owner });
     world.run_for(Duration::from_secs(20));
     assert_eq!(world.host(0).seen(|seen| *seen == Seen::LookedUp(request)), 1);
 }

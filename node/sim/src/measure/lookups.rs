@@ -97,17 +97,12 @@ impl Lookups {
 
     /// The counts for the report. Call [`close`](Lookups::close) first.
     pub fn counts(&self) -> report::Lookups {
-        let mut counts = report::Lookups::default();
-        for record in self.counted() {
-            counts.asked += 1;
-            counts.failed += u64::from(matches!(record.end, End::Failed));
-            counts.answered += u64::from(matches!(record.end, End::Answered { .. }));
-            counts.correct += u64::from(record.is_correct());
-        }
-        let counted: Vec<&Record> = self.counted().collect();
-        let groups = counted.chunk_by(|one, other| one.asked.group == other.asked.group);
-        counts.consistent = groups.map(agreeing).sum();
-        counts
+        count(self.counted())
+    }
+
+    /// The same of the lookups of one key.
+    pub fn counts_of(&self, key: Key) -> report::Lookups {
+        count(self.counted().filter(|record| record.asked.key == key))
     }
 
     /// Hops of the answered.
@@ -159,6 +154,20 @@ impl Record {
     fn is_correct(&self) -> bool {
         matches!(self.end, End::Answered { correct: true, .. })
     }
+}
+
+fn count<'a>(records: impl Iterator<Item = &'a Record>) -> report::Lookups {
+    let counted: Vec<&Record> = records.collect();
+    let mut counts = report::Lookups::default();
+    for record in &counted {
+        counts.asked += 1;
+        counts.failed += u64::from(matches!(record.end, End::Failed));
+        counts.answered += u64::from(matches!(record.end, End::Answered { .. }));
+        counts.correct += u64::from(record.is_correct());
+    }
+    let groups = counted.chunk_by(|one, other| one.asked.group == other.asked.group);
+    counts.consistent = groups.map(agreeing).sum();
+    counts
 }
 
 /// How many of a group were told what more than half of it were told.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum Reason {
     /// The ring has not been ideal, with enough members, since the run began or since the last reason.
     Forming,
+    /// Two processes had one id: Zave assumes that ids are unique.
+    Clone,
     /// Failures took a member's last live successor, or left too few principals.
     Failures,
     /// A live member was declared dead: a partition, a pause or a lost frame looked like a crash.

@@ -30,6 +30,8 @@ pub struct Judge {
     calm_since: Option<Time>,
     /// Since when the members' lists have been as they should be, where the assumption does not hold.
     ideal_since: Option<Time>,
+    /// Whether two processes have one id.
+    cloned: bool,
     looked: Time,
     round: Time,
     tally: Tally,
@@ -56,6 +58,7 @@ impl Judge {
             ideal_by: None,
             calm_since: None,
             ideal_since: None,
+            cloned: false,
             looked: Time::ZERO,
             round: Time::ZERO,
             tally: Tally::default(),
@@ -106,6 +109,7 @@ impl Judge {
         } else {
             changed
         };
+        self.cloned = world.has_clones();
         let seats = looked.iter().map(|node| (*node, seat(world, *node))).collect();
         let before = self.broken.len();
         self.update(now, seats, seen);
@@ -145,7 +149,9 @@ impl Judge {
     /// Whether the operating assumption still holds, or holds again.
     fn reconsider(&mut self, now: Time, lost: bool, false_death: bool) {
         let Limits { successors, predecessors, .. } = self.limits;
-        if false_death {
+        if self.cloned {
+            self.fail(Reason::Clone);
+        } else if false_death {
             self.fail(Reason::FalseDeath);
         } else if lost && !self.picture.is_sound(successors) {
             self.fail(Reason::Failures);
@@ -249,7 +255,8 @@ impl Judge {
 
 /// What a node is like now; none where its process does not run.
 fn seat(world: &World, index: Index) -> Option<Seat> {
-    let node = world.node(index).filter(|_| world.is_alive(index))?;
+    // The process that had the key first stands for a clone of it.
+    let node = world.node(index).filter(|_| world.is_alive(index) && !world.is_clone(index))?;
     let view = node.view();
     let ids = |peers: &[prost_kbr::Peer]| peers.iter().map(|peer| peer.id).collect::<Vec<NodeId>>();
     let (successors, predecessors, fingers) = (ids(&view.successors), ids(&view.predecessors), ids(&view.fingers));

@@ -62,12 +62,13 @@ impl Driver<'_> {
         let fits = |node| node != first && fabric.part(node) == part;
         let mut nodes = self.crowd.members.pick_some(askers as usize - 1, &mut self.random, fits);
         nodes.push(first);
-        let key = self.key();
+        let key = self.asked_key(self.asking.number);
         let (at, group, measured) = (self.world.now(), self.asking.number, self.measured);
         self.asking.number = group.wrapping_add(1);
+        let search = self.options.search();
         for node in nodes {
             let request = self.lookups.ask(Asked { at, node, key, group, part, measured });
-            self.act(Act::Lookup { node, request, key });
+            self.act(Act::Lookup { node, request, key, search });
         }
     }
 }

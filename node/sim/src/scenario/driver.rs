@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::sync::Arc;
 
-use prost_kbr::{Config, Key, Time};
+use prost_kbr::{Config, Key, NodeId, Time};
 
+use super::byzantine::Liars;
 use super::crowd::Crowd;
 use super::cut::Fabric;
 use super::error::Error;
@@ -52,6 +53,8 @@ pub(super) struct Driver<'a> {
     pub(super) marks: Vec<Mark>,
     pub(super) heal: Option<Heal>,
     pub(super) churn: Option<Churn>,
+    /// The nodes that lie.
+    pub(super) liars: Liars,
     pub(super) asking: super::asking::Asking,
     /// The application on the ring.
     pub(super) peerlet: Option<Box<Running>>,
@@ -111,6 +114,7 @@ impl<'a> Driver<'a> {
             marks: Vec::new(),
             heal: None,
             churn: None,
+            liars: Liars::default(),
             asking: super::asking::Asking::default(),
             peerlet: running,
             measured: false,
@@ -187,10 +191,12 @@ impl<'a> Driver<'a> {
     }
 
     /// Takes note of whether a node lives and is a member.
-    fn refresh(&mut self, node: Index) {
+    pub(super) fn refresh(&mut self, node: Index) {
         let (now, id) = (self.world.now(), self.world.peer(node).id);
         let live = self.world.is_alive(node);
-        let member = live && self.world.node(node).is_some_and(|machine| machine.view().joined);
+        // Whoever sees all does not count on those who lie, and asks none of them.
+        let member =
+            live && !self.liars.contains(node) && self.world.node(node).is_some_and(|machine| machine.view().joined);
         if member && !self.crowd.members.contains(node) {
             let part = (self.fabric.parts() > 1).then(|| self.fabric.part(node));
             self.history.join(now, id, node, part);
@@ -214,7 +220,15 @@ impl<'a> Driver<'a> {
 
     /// A node that has not been there before, in its place in the network.
     pub(super) fn newcomer(&mut self) -> Index {
-        let node = self.world.spawn();
+        self.newcomer_with(None)
+    }
+
+    /// The same with an id of its own choice.
+    pub(super) fn newcomer_with(&mut self, id: Option<NodeId>) -> Index {
+        let node = match id {
+            Some(id) => self.world.spawn_with(id),
+            None => self.world.spawn(),
+        };
         if self.fabric.admit(node, self.crowd.live.nodes(), &mut self.random) {
             self.renew_network();
         }

@@ -4,8 +4,11 @@ use core::fmt;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use prost_kbr::MAX_PATHS;
+use prost_manager::Search;
 use serde::{Deserialize, Serialize};
 
+use super::byzantine::ByzantineKind;
 use super::error::Error;
 use super::span;
 use crate::sessions::Lifetimes;
@@ -67,6 +70,12 @@ pub struct Options {
     /// Nodes that ask for the same key at the same instant; none for the scenario's own number, which is 1 for `stable`
     /// and 10 for all others, so that one can see whether they agree.
     pub askers: Option<u32>,
+    /// Any node that knows so many of the first nodes responsible may answer a lookup (early termination), 1 to
+    /// `successors`; none for the node responsible alone.
+    pub replicas: Option<u8>,
+    /// Lookups are asked over so many paths that share no node, 1 to 8, node by node; none for lookups that nodes pass on.
+    /// Not together with `replicas`.
+    pub paths: Option<u8>,
     /// The latency model: `planetlab`, `wonder`, `fixed:50ms` or the name of a file.
     pub latency: String,
     /// Length of the successor lists, 2 to 64.
@@ -80,6 +89,10 @@ pub struct Options {
     /// Share of the pairs of nodes that can never reach each other, 0 to 0.2. 0.023 on PlanetLab (Freedman et al.,
     /// "Non-transitive connectivity and DHTs", WORLDS 2005).
     pub unreachable_pairs: f64,
+    /// Share of the nodes that lie from a minute before the measurement on, 0 to 0.5. A study's file says so itself.
+    pub byzantine: f64,
+    /// What they do.
+    pub byzantine_kind: ByzantineKind,
     /// Share of the nodes that `massacre` crashes, 0 to 1.
     pub crash: f64,
     /// Parts into which `partition` cuts the network, 2 to 8.
@@ -109,12 +122,16 @@ impl Default for Options {
             graceful: 0.0,
             lookups: 10_000,
             askers: None,
+            replicas: None,
+            paths: None,
             latency: "planetlab".to_owned(),
             successors: 16,
             connections: None,
             loss: 0.0,
             jitter: 0.0,
             unreachable_pairs: 0.0,
+            byzantine: 0.0,
+            byzantine_kind: ByzantineKind::Drop,
             crash: 0.5,
             ways: 2,
             cut_time: Duration::from_secs(600),
@@ -135,6 +152,15 @@ impl Options {
     /// Longest virtual time of a phase.
     pub const MAX_SPAN: Duration = Duration::from_secs(30 * 86_400);
 
+    /// How the run's lookups are asked.
+    pub fn search(&self) -> Search {
+        match (self.paths, self.replicas) {
+            (Some(paths), _) => Search::Paths(paths),
+            (None, Some(replicas)) => Search::Replicas(replicas),
+            (None, None) => Search::Owner,
+        }
+    }
+
     /// Whether all values are in range.
     ///
     /// # Errors
@@ -145,11 +171,17 @@ impl Options {
         within("lookups", self.lookups, 0, Options::MAX_LOOKUPS)?;
         within("askers", self.askers.unwrap_or(1), 1, 100)?;
         within("successors", self.successors, 2, 64)?;
+        within("replicas", self.replicas.map_or(1, usize::from), 1, self.successors)?;
+        within("paths", self.paths.unwrap_or(1), 1, MAX_PATHS)?;
+        if self.replicas.is_some() && self.paths.is_some() {
+            return Err(Error::Option { name: "paths", reason: "leave it out, or replicas".to_owned() });
+        }
         within("connections", self.connections.unwrap_or(64), 4, 65_536)?;
         within("graceful", self.graceful, 0.0, 1.0)?;
         within("loss", self.loss, 0.0, 0.5)?;
         within("jitter", self.jitter, 0.0, 1.0)?;
         within("unreachable_pairs", self.unreachable_pairs, 0.0, 0.2)?;
+        within("byzantine", self.byzantine, 0.0, 0.5)?;
         within("crash", self.crash, 0.0, 1.0)?;
         within("ways", self.ways, 2, 8)?;
         spanned("duration", self.duration, Duration::from_secs(1))?;
@@ -196,6 +228,9 @@ mod tests {
         let broken = [
             ("nodes", Options { nodes: 0, ..Options::default() }),
             ("loss", Options { loss: f64::NAN, ..Options::default() }),
+            ("replicas", Options { replicas: Some(17), ..Options::default() }),
+            ("paths", Options { paths: Some(9), ..Options::default() }),
+            ("paths", Options { paths: Some(1), replicas: Some(1), ..Options::default() }),
             ("ways", Options { ways: 1, ..Options::default() }),
             ("duration", Options { duration: Duration::ZERO, ..Options::default() }),
         ];

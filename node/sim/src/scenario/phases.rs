@@ -74,6 +74,9 @@ impl Driver<'_> {
             self.divide(parts);
         }
         self.renew_network();
+        if let Some(byzantine) = phase.byzantine {
+            self.infiltrate(byzantine);
+        }
         self.strike(phase);
         self.set_churn(phase.churn);
         if healed || phase.crash > 0.0 || phase.leave > 0.0 || phase.start > 0 {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::byzantine::Byzantine;
 use super::error::Error;
 use super::options::{Options, Scenario, within};
 use super::study;
@@ -51,6 +52,8 @@ pub struct Phase {
     pub churn: Option<Churn>,
     /// Parts into which the network is cut, 1 to make it whole; none to leave it as it is.
     pub cut: Option<u8>,
+    /// Nodes that lie from its beginning; none to leave it as it is.
+    pub byzantine: Option<Byzantine>,
     /// What changes about the network.
     pub conditions: Conditions,
 }
@@ -111,6 +114,7 @@ impl Phase {
             over: Duration::ZERO,
             churn: None,
             cut: None,
+            byzantine: None,
             conditions: Conditions::default(),
         }
     }
@@ -130,6 +134,11 @@ impl Plan {
         let askers = if options.scenario == Scenario::Stable { 1 } else { ASKERS };
         phases.iter_mut().for_each(|phase| phase.askers = options.askers.unwrap_or(askers));
         spread(&mut phases, options.lookups);
+        if options.byzantine > 0.0 {
+            let byzantine = Some(Byzantine { share: options.byzantine, kind: options.byzantine_kind });
+            let quiet = Phase::quiet("byzantine", "byzantine", BEFORE);
+            phases.insert(0, Phase { measured: false, byzantine, ..quiet });
+        }
         Ok(Plan { nodes: options.nodes, phases })
     }
 

@@ -37,6 +37,7 @@ impl Driver<'_> {
             ideal_ring: self.is_ideal(),
             heal_s: self.heal.and_then(|heal| heal.seconds(self.lookups.last_wrong(heal.fault()))),
             peerlet: self.peerlet_report(),
+            byzantine: self.byzantine_report(),
             trace_hash: hex(&self.world.trace_hash()),
             options: serde_json::to_value(self.options).unwrap_or_default(),
         };

@@ -2,6 +2,8 @@
 
 mod bounds;
 
+pub(super) use bounds::half;
+
 use core::ops::Range;
 use core::time::Duration;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::byzantine::Byzantine;
 use super::error::Error;
 use super::options::Options;
 use super::plan::{Churn, Conditions, Phase, Plan};
@@ -52,6 +55,7 @@ struct PhaseFile {
     churn: Option<ChurnFile>,
     #[serde(default, deserialize_with = "bounds::parts")]
     cut: Option<u8>,
+    byzantine: Option<Byzantine>,
     #[serde(default)]
     network: NetworkFile,
 }
@@ -160,6 +164,7 @@ fn expand(phase: PhaseFile, number: usize, options: &Options) -> Phase {
         over: phase.over,
         churn: phase.churn.map(churn),
         cut: phase.cut,
+        byzantine: phase.byzantine,
         conditions: Conditions {
             jitter: network.jitter,
             loss: network.loss,
@@ -179,6 +184,7 @@ fn line_of(text: &[u8], place: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::ByzantineKind;
 
     fn line_and_reason(text: &str) -> (usize, String) {
         let (place, reason) = parse(text, &Options::default()).expect_err("a mistake");
@@ -202,6 +208,7 @@ mod tests {
             start = 100
             over = "10s"
             cut = 3
+            byzantine = { share = 0.25, kind = "lie" }
             churn = { median = "10m", lifetimes = "pareto", graceful = 0.5 }
             network = { loss = 0.01, loss_burst = 4, jitter = 0.1, duplicate = 0.02, extra_delay = "5ms", bandwidth = 9 }
         "#;
@@ -223,6 +230,7 @@ mod tests {
             over: Duration::from_secs(10),
             churn: Some(Churn { sessions, graceful: 0.5 }),
             cut: Some(3),
+            byzantine: Some(Byzantine { share: 0.25, kind: ByzantineKind::Lie }),
             conditions: Conditions {
                 jitter: Some(0.1),
                 loss: Some(0.01),
@@ -245,6 +253,7 @@ mod tests {
             ("nodes = 0\n[[phase]]\ntime = \"1m\"\n", 1, "0 is not in 1 to"),
             ("nodes = 7\n", 1, "1 to 1000 phases"),
             ("[[phase]]\ntime = \"1m\"\n[[phase]]\ntime = \"1m\"\nover = \"2m\"\n", 3, "`over`"),
+            ("[[phase]]\ntime = \"1m\"\nbyzantine = { share = 0.9 }\n", 3, "0 to 0.5"),
             ("[[phase]]\ntime = \"1m\"\ncut = 99\n", 3, "1 to 8"),
             ("[[phase]]\ntime = \"1m\"\n\nnetwork = { loss = 0.9 }\n", 4, "0 to 0.5"),
             ("[[phase]]\ntime = \"1m\"\nlookups = 99_000_000\n", 1, "lookups"),

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::FaultId;
 use crate::{Index, Network};
 
+/// Share of the frames that take 100 times as long while frames are late.
+const TAIL: f64 = 0.001;
+
 /// What one fault does to the network while it lasts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Effect {
@@ -56,7 +59,7 @@ impl Conditions {
                     network.loss_burst = network.loss_burst.max(*burst);
                 }
                 Effect::Duplicate(chance) => network.duplicate = *chance,
-                Effect::Delay(mean) => network.extra_delay = *mean,
+                Effect::Delay(mean) => (network.extra_delay, network.tail) = (*mean, TAIL),
                 Effect::Clog(chance, mean) => network.clog = (*chance, *mean),
                 Effect::Bandwidth(bytes) => network.bandwidth = Some(*bytes),
                 Effect::Cut(pairs) => network.cut.extend(pairs),

@@ -16,7 +16,7 @@ pub enum FaultId {
     /// Frames come twice; strength: per mille, to 500.
     #[serde(rename = "N2-duplicate")]
     Duplicate,
-    /// Frames are late; strength: mean in milliseconds, to 300.
+    /// Frames are late, and one in a thousand takes 100 times as long; strength: mean in milliseconds, to 300.
     #[serde(rename = "N3-delay")]
     Delay,
     /// Connections stand still for a while; strength: per mille a second, to 20.
@@ -46,6 +46,12 @@ pub enum FaultId {
     /// A connection breaks, and both ends learn of it.
     #[serde(rename = "N11-break")]
     Break,
+    /// A node's address changes, and its connections migrate.
+    #[serde(rename = "N12-rebind")]
+    Rebind,
+    /// A connection is gone at one end, and the other does not know.
+    #[serde(rename = "N12-half-open")]
+    HalfOpen,
     /// A newcomer knows dead nodes first, and one that lives.
     #[serde(rename = "N13-stale-peers")]
     StalePeers,
@@ -83,6 +89,9 @@ pub enum FaultId {
     /// Many nodes leave in a proper way within a few seconds.
     #[serde(rename = "P7-mass-leave")]
     MassLeave,
+    /// A second process with a node's key joins at another address, and dies a while later.
+    #[serde(rename = "P8-clone")]
+    Clone,
     /// A clock jumps, and drifts from then on; strength: seconds, to an hour.
     #[serde(rename = "C1-clock")]
     Clock,
@@ -90,7 +99,7 @@ pub enum FaultId {
 
 impl FaultId {
     /// Every kind, in order.
-    pub const ALL: [FaultId; 25] = [
+    pub const ALL: [FaultId; 28] = [
         FaultId::Loss,
         FaultId::Duplicate,
         FaultId::Delay,
@@ -103,6 +112,8 @@ impl FaultId {
         FaultId::BurstLoss,
         FaultId::Bandwidth,
         FaultId::Break,
+        FaultId::Rebind,
+        FaultId::HalfOpen,
         FaultId::StalePeers,
         FaultId::RestartStorm,
         FaultId::CrashRestart,
@@ -115,6 +126,7 @@ impl FaultId {
         FaultId::ParetoChurn,
         FaultId::FlashCrowd,
         FaultId::MassLeave,
+        FaultId::Clone,
         FaultId::Clock,
     ];
 

@@ -8,7 +8,7 @@ use prost_kbr::Time;
 
 use super::schedule::rage;
 use super::stage::Stage;
-use super::{Options, Phase, Verdict};
+use super::{FaultId, Options, Phase, Verdict};
 use crate::Index;
 use crate::rule::{Broken, SETTLED};
 use crate::world::Act;
@@ -17,6 +17,10 @@ use crate::world::Act;
 const LOOK: Duration = Duration::from_millis(500);
 /// By when a ring that grows without faults is ideal after the last join.
 const FORM_WITHIN: Duration = Duration::from_secs(60);
+/// How long connections without another end go on to do harm: 30 s until they have been silent for too long, and some until
+/// a ping has failed. One that is half open swallows all that is asked of its other end, for longer than a lookup may take;
+/// one to a clone that has died makes others take its id for dead.
+const FORGOTTEN: Duration = Duration::from_secs(40);
 /// Lookups by each node at the end.
 const LAST_LOOKUPS: usize = 2;
 /// How long the ring is looked at once it has become ideal again.
@@ -120,6 +124,10 @@ impl Course {
     fn heal(&mut self, stage: &mut Stage) {
         stage.lookups(false);
         stage.calm();
+        stage.end_clones();
+        if [FaultId::HalfOpen, FaultId::Clone].into_iter().any(|id| stage.options.fault(id).is_some()) {
+            stage.advance(stage.now() + FORGOTTEN);
+        }
         for node in std::mem::take(&mut stage.slow) {
             stage.act(Act::Slow { node, each: Duration::ZERO });
         }

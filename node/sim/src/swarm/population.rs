@@ -10,7 +10,7 @@ const MAX_LIVE: usize = 32;
 /// Most processes that a run starts.
 const MAX_STARTED: u32 = 400;
 /// Nodes that a process knows when it starts.
-const KNOWN: usize = 3;
+pub(super) const KNOWN: usize = 3;
 
 impl Stage {
     /// A new node, which knows a few members; the first of all knows none and founds the ring.
@@ -118,5 +118,21 @@ impl Stage {
     fn buried(&mut self, node: Index) {
         self.drifting.remove(&node);
         self.slow.remove(&node);
+        self.end_clone_of(node);
+    }
+
+    /// The process that has this node's key as well dies, if there is one.
+    fn end_clone_of(&mut self, node: Index) {
+        if let Some(clone) = self.world.twin(node).filter(|clone| self.world.is_alive(*clone)) {
+            self.world.act(Act::Crash { node: clone });
+        }
+    }
+
+    /// All clones die.
+    pub(super) fn end_clones(&mut self) {
+        for node in self.live() {
+            self.end_clone_of(node);
+        }
+        self.look();
     }
 }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::population::KNOWN;
 use super::schedule::Running;
 use super::stage::Stage;
 use super::{Class, FaultId};
@@ -23,7 +24,9 @@ impl Running {
         let Some(node) = stage.some_members(1).first().copied() else { return };
         let lasts = stage.random.exponential(Duration::from_millis(lasts));
         let struck = match id {
-            FaultId::Break => stage.cut_connection(node),
+            FaultId::Break => stage.cut_connection(node, |a, b| Act::Break { a, b }),
+            FaultId::HalfOpen => stage.cut_connection(node, |node, gone_at| Act::HalfOpen { node, gone_at }),
+            FaultId::Rebind => stage.rebind(node),
             FaultId::StalePeers => stage.start_stale(),
             FaultId::RestartStorm => stage.restart_storm(strength),
             FaultId::CrashRestart => stage.crash_for(node, lasts),
@@ -34,6 +37,7 @@ impl Running {
             FaultId::AdjacentCrash => stage.crash_adjacent(strength),
             FaultId::FlashCrowd => stage.flash_crowd(),
             FaultId::MassLeave => stage.mass_leave(),
+            FaultId::Clone => stage.start_clone(node, lasts),
             FaultId::Clock => stage.skew(node, strength),
             _ => false,
         };
@@ -77,10 +81,16 @@ impl Running {
 }
 
 impl Stage {
-    fn cut_connection(&mut self, a: Index) -> bool {
+    /// Does something to one of a node's connections.
+    fn cut_connection(&mut self, a: Index, act: fn(Index, Index) -> Act) -> bool {
         let others: Vec<Index> = self.live().into_iter().filter(|b| *b != a && self.world.connected(a, *b)).collect();
         let Some(b) = self.random.pick(&others).copied() else { return false };
-        self.act(Act::Break { a, b });
+        self.act(act(a, b));
+        true
+    }
+
+    fn rebind(&mut self, node: Index) -> bool {
+        self.act(Act::Rebind { node });
         true
     }
 
@@ -155,6 +165,18 @@ impl Stage {
         nodes.sort_unstable();
         nodes.dedup();
         self.crash(&nodes)
+    }
+
+    /// A second process with a node's key joins as if it were new. It lives for a while.
+    fn start_clone(&mut self, node: Index, lasts: Duration) -> bool {
+        let clone = self.world.clone_of(node);
+        if self.world.is_alive(clone) || self.world.has_clones() {
+            return false;
+        }
+        let known = self.some_members(KNOWN);
+        self.act(Act::Start { node: clone, known });
+        self.returning.insert((self.now() + lasts, clone));
+        true
     }
 
     /// As many again join in ten seconds.

@@ -8,6 +8,7 @@ use prost_kbr::Time;
 use super::stage::Stage;
 use super::{Fault, FaultId};
 use crate::Index;
+use crate::world::Act;
 
 /// A fault of a run that is under way.
 #[derive(Debug)]
@@ -77,8 +78,10 @@ pub(super) fn rage(stage: &mut Stage, until: Time) {
             return;
         }
         if back_at == Some(at) {
-            if let Some((_, node)) = stage.returning.pop_first() {
-                stage.restart(node);
+            match stage.returning.pop_first() {
+                Some((_, node)) if stage.world.is_clone(node) => stage.act(Act::Crash { node }),
+                Some((_, node)) => stage.restart(node),
+                None => {}
             }
         } else if let Some(next) = next {
             running[next].fire(stage);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost_kbr::{Id, Key, RingState, Time};
+use prost_manager::Search;
 
 use super::conditions::{Conditions, Effect};
 use super::{FaultId, Options, Spread};
@@ -30,7 +31,7 @@ pub(super) struct Stage {
     pub(super) drifting: BTreeSet<Index>,
     /// Nodes that are slow.
     pub(super) slow: BTreeSet<Index>,
-    /// Dead processes that start again, and when.
+    /// Dead processes that start again, and clones that die, and when.
     pub(super) returning: BTreeSet<(Time, Index)>,
     pub(super) strikes: BTreeMap<FaultId, u64>,
     conditions: Conditions,
@@ -127,7 +128,7 @@ impl Stage {
         self.requests += 1;
         let request = self.requests;
         self.judge.asked(self.now(), request, node, key);
-        self.act(Act::Lookup { node, request, key });
+        self.act(Act::Lookup { node, request, key, search: Search::Owner });
     }
 
     pub(super) fn key(&mut self) -> Key {
@@ -136,9 +137,9 @@ impl Stage {
         Id::from_bytes(bytes)
     }
 
-    /// Nodes whose process runs.
+    /// Nodes whose process runs, without clones.
     pub(super) fn live(&self) -> Vec<Index> {
-        (0..self.world.count()).filter(|node| self.world.is_alive(*node)).collect()
+        (0..self.world.count()).filter(|node| self.world.is_alive(*node) && !self.world.is_clone(*node)).collect()
     }
 
     /// Live nodes that are in a ring, in the order of the ring.

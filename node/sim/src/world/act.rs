@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use prost_kbr::{AppId, Dispatch, Header, Key, Outcome};
-use prost_manager::{CallFailure, InstallFailure, Installation};
+use prost_manager::{CallFailure, InstallFailure, Installation, Search};
 use prost_package::Package;
 
-use super::Index;
+use super::{Deceit, Index};
 use crate::Network;
 
 /// Something to be done to the world at a time of its own.
@@ -61,6 +61,13 @@ pub enum Act {
         /// Millionths too fast, at most half.
         drift: i32,
     },
+    /// The node is Byzantine from now on, or honest again; whatever becomes of its process.
+    Turn {
+        /// The node.
+        node: Index,
+        /// What it does; none for an honest node.
+        deceit: Option<Deceit>,
+    },
     /// The network changes.
     Network(Box<Network>),
     /// The connection between two nodes breaks; both learn of it.
@@ -70,6 +77,20 @@ pub enum Act {
         /// The other.
         b: Index,
     },
+    /// The node's address changes as others see it (a NAT rebinds). Its connections migrate: what it and its peers send on
+    /// them from now on arrives no sooner than the new path has been validated.
+    Rebind {
+        /// The node.
+        node: Index,
+    },
+    /// The connection between two nodes is gone at one of them, which learns of it. The other does not: what it sends
+    /// vanishes without an answer until it has heard nothing for too long.
+    HalfOpen {
+        /// The one that does not know.
+        node: Index,
+        /// The one where it is gone.
+        gone_at: Index,
+    },
     /// A lookup; its end is told with [`Seen::LookedUp`] and this number.
     Lookup {
         /// The node.
@@ -78,6 +99,8 @@ pub enum Act {
         request: u64,
         /// The key.
         key: Key,
+        /// How it is looked up.
+        search: Search,
     },
     /// The operator installs a package; answered with [`Seen::Installed`].
     Install {

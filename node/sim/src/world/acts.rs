@@ -16,7 +16,11 @@ impl World {
     pub(super) fn perform(&mut self, act: Act) {
         match act {
             Act::Network(network) => self.network = *network,
+            Act::Turn { node, deceit: Some(deceit) } => drop(self.liars.insert(node, deceit)),
+            Act::Turn { node, deceit: None } => drop(self.liars.remove(&node)),
             Act::Break { a, b } => self.break_connection(a, b),
+            Act::Rebind { node } if self.is_alive(node) => self.rebind(node),
+            Act::HalfOpen { node, gone_at } => self.half_open(node, gone_at),
             Act::Start { node, known } => {
                 self.wipe(node);
                 self.start(node, &known);
@@ -38,8 +42,8 @@ impl World {
                 }
             }
             Act::Clock { node, jump, drift } if self.is_alive(node) => self.set_clock(node, jump, drift),
-            Act::Lookup { node, request, key } if self.is_alive(node) => {
-                self.input_later(node, 0, Input::Lookup { request, key });
+            Act::Lookup { node, request, key, search } if self.is_alive(node) => {
+                self.input_later(node, 0, Input::Lookup { request, key, search });
             }
             Act::Install { node, request, package } if self.is_alive(node) => {
                 self.input_later(node, 0, Input::Install { request, package: *package });
@@ -55,6 +59,7 @@ impl World {
             | Act::Leave { .. }
             | Act::Pause { .. }
             | Act::Clock { .. }
+            | Act::Rebind { .. }
             | Act::Lookup { .. }
             | Act::Install { .. }
             | Act::Call { .. }
@@ -88,7 +93,9 @@ impl World {
         let id = host.peer.id;
         let backlog = host.die();
         self.queue.discard_all(backlog);
-        self.members.remove(&id);
+        if !self.clones.contains_key(&index) {
+            self.members.remove(&id);
+        }
         self.mark(index);
     }
 

@@ -187,7 +187,8 @@ impl World {
 
     /// How long the handshake takes; none where it fails.
     fn handshake_us(&mut self, node: Index, peer: Index) -> Option<u64> {
-        if !self.reaches(node, peer) || !self.network.passes(peer, node) {
+        let own = self.twin(node) == Some(peer);
+        if own || !self.reaches(node, peer) || !self.network.passes(peer, node) {
             return None;
         }
         let rtt_us = self.rtt_us(node, peer);
@@ -203,8 +204,9 @@ impl World {
         if self.is_full(node, peer) {
             return self.on_dial_failed(node, peer, dial);
         }
+        let linked = self.linked_twin(node, peer).is_some();
         let half = self.hosts[node as usize].halves.entry(peer, self.now);
-        if half.live.is_some() || half.greeted.is_some() {
+        if half.live.is_some() || half.greeted.is_some() || linked {
             return self.on_yield(node, peer, dial);
         }
         half.greeted = Some(dial);
@@ -331,8 +333,9 @@ impl World {
             return self.tell(node, Ring::DialFailed { addr });
         }
         let now = self.now;
+        let linked = self.linked_twin(node, peer).is_some();
         let half = self.hosts[node as usize].halves.entry(peer, now);
-        if half.live.is_some() {
+        if half.live.is_some() || linked {
             return;
         }
         half.failures = half.failures.saturating_add(1);
@@ -361,7 +364,7 @@ impl World {
         let now = self.now;
         self.hosts[node as usize].halves.iter_mut().for_each(|half| half.wanted = false);
         for peer in peers {
-            match self.resolve(*peer).filter(|number| *number != node) {
+            match self.resolve(node, *peer).filter(|number| *number != node) {
                 Some(number) if !self.is_full(node, number) => self.keep_one(node, number),
                 Some(_) => self.tell_later(node, 0, Ring::Disconnected { id: peer.id }),
                 None => {}

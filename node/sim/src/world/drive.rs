@@ -84,7 +84,9 @@ impl World {
         };
         host.view = Some(view);
         let id = host.peer.id;
-        if joined && !was {
+        if self.clones.contains_key(&index) {
+            // The process that had the key first stands for both.
+        } else if joined && !was {
             self.members.insert(id, index);
         } else if was && !joined {
             self.members.remove(&id);

@@ -7,6 +7,7 @@ use prost_manager::Input;
 
 use super::dial::QUIET_US;
 use super::half::Live;
+use super::path::resend_us;
 use super::queue::Event;
 use super::{Index, World};
 use crate::cost;
@@ -21,6 +22,7 @@ impl World {
     pub(super) fn go_live(&mut self, node: Index, peer: Index, number: u64, outbound: bool, not_before: Time) {
         let (now, rtt_us) = (self.now, self.rtt_us(node, peer));
         let (there, life) = (self.peer(peer), self.hosts[peer as usize].life);
+        let displaced = self.displace_twin(node, peer);
         let host = &mut self.hosts[node as usize];
         let half = host.halves.entry(peer, now);
         let mut live = Live::new(number, outbound, life, rtt_us, now);
@@ -35,7 +37,7 @@ impl World {
         for message in unsent {
             self.transmit(node, peer, message);
         }
-        if before.is_some() {
+        if before.is_some() || displaced {
             self.tell(node, Ring::Disconnected { id: there.id });
         }
         self.tell(node, Ring::Connected { peer: there });
@@ -48,6 +50,7 @@ impl World {
         let host = &mut self.hosts[node as usize];
         let Some(half) = host.halves.get_mut(peer) else { return };
         let Some(live) = half.live.take_if(|live| live.number == number) else { return };
+        self.half_open.remove(&number);
         host.live -= 1;
         half.failures = if now.since(live.since) < STEADY { half.failures + 1 } else { 0 };
         half.unsent = Vec::new();
@@ -111,6 +114,30 @@ impl World {
                 self.queue.push(self.now, Event::Closed { node, peer, connection });
             }
         }
+    }
+
+    /// The address of a node changes. The first packet from the new one starts the validation of the path, which takes a
+    /// round trip (RFC 9000, section 9.3); the peer sends to the old address until then, and what it loses it sends again.
+    pub(super) fn rebind(&mut self, node: Index) {
+        let now = self.now;
+        let open =
+            self.hosts[node as usize].halves.iter().filter_map(|half| Some((half.peer, half.live.as_ref()?.number)));
+        for (peer, number) in open.collect::<Vec<_>>() {
+            for (from, to) in [(node, peer), (peer, node)] {
+                let half = self.hosts.get_mut(from as usize).and_then(|host| host.halves.get_mut(to));
+                let Some(live) = half.and_then(|half| half.live_as(number)) else { continue };
+                let clear = now + Duration::from_micros(live.rtt_us + resend_us(live.rtt_us));
+                live.streams = live.streams.map(|stream| stream.max(clear));
+            }
+        }
+    }
+
+    /// The connection of two nodes ends at one of them, and the other is not told.
+    pub(super) fn half_open(&mut self, node: Index, gone_at: Index) {
+        let live = |a: Index, b: Index| Some(self.hosts.get(a as usize)?.halves.get(b)?.live.as_ref()?.number);
+        let Some(number) = live(node, gone_at).filter(|number| live(gone_at, node) == Some(*number)) else { return };
+        self.lost(gone_at, node, number);
+        self.half_open.insert(number);
     }
 
     /// Tells a node something about the ring now.

@@ -47,6 +47,9 @@ fn is_lost(network: &Network, random: &mut Random, burst: &mut bool) -> bool {
 /// and what they show to be lost is sent again at once, however far the timeout has backed off (RFC 9002, section 6.1).
 const MAX_HELD_US: u64 = 5_000_000;
 
+/// How many times longer than others the frames of the tail take, beyond their own time.
+const TAIL: u64 = 99;
+
 /// How long so many losses hold a packet up, in microseconds, if the first timeout is this long: it doubles.
 pub(super) fn held_up(lost: u32, timeout_us: u64) -> u64 {
     timeout_us.saturating_mul((1 << lost.min(MAX_LOSSES)) - 1).min(MAX_HELD_US)
@@ -65,6 +68,9 @@ pub(super) fn one_way_us(network: &Network, random: &mut Random, rtt_us: u64) ->
     }
     if !network.extra_delay.is_zero() {
         micros += random.exponential(network.extra_delay).as_micros() as u64;
+    }
+    if network.tail > 0.0 && random.chance(network.tail) {
+        micros += (micros * TAIL).min(MAX_HELD_US);
     }
     micros
 }
@@ -126,6 +132,17 @@ mod tests {
         assert_eq!(losses(&Network::default(), &mut random, &mut true), Some(0));
         let none = Network { loss: 1.0, ..Network::default() };
         assert_eq!(losses(&none, &mut random, &mut false), None);
+    }
+
+    #[test]
+    fn a_frame_of_the_tail_takes_a_hundred_times_as_long_up_to_what_holds_a_packet_up() {
+        let network = Network { tail: 0.25, ..Network::default() };
+        let mut random = Random::new(1);
+        let ways: Vec<u64> = (0..4_000).map(|_| one_way_us(&network, &mut random, 20_000)).collect();
+        let late = ways.iter().filter(|way| **way == 1_000_000).count();
+        assert!((900..1_100).contains(&late) && ways.iter().all(|way| [10_000, 1_000_000].contains(way)), "{late}");
+        let all = Network { tail: 1.0, ..network };
+        assert_eq!(one_way_us(&all, &mut random, 400_000), 200_000 + MAX_HELD_US);
     }
 
     #[test]

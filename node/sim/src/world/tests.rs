@@ -1,5 +1,7 @@
 //! The network between two founders of rings of their own, who by themselves say nothing to each other.
 
+mod addresses;
+
 use core::time::Duration;
 use std::sync::Arc;
 

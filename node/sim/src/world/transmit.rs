@@ -39,7 +39,7 @@ impl Traffic {
 impl World {
     /// A node sends a frame, and dials first where it must.
     pub(super) fn send(&mut self, from: Index, to: Peer, message: Message) {
-        let Some(peer) = self.resolve(to) else {
+        let Some(peer) = self.resolve(from, to) else {
             // Whoever is at that address has another id: the handshake is refused.
             return self.tell_later(from, super::dial::HANDSHAKE_US, prost_kbr::Input::Disconnected { id: to.id });
         };
@@ -63,10 +63,13 @@ impl World {
     }
 
     /// The node with this id, if it may be reached at this address or has been met before.
-    pub(super) fn resolve(&self, to: Peer) -> Option<Index> {
+    pub(super) fn resolve(&self, from: Index, to: Peer) -> Option<Index> {
         let there = number_at(to.addr);
         let is_meant = |number: &Index| self.hosts.get(*number as usize).is_some_and(|host| host.peer.id == to.id);
-        there.filter(is_meant)
+        let there = there.filter(is_meant)?;
+        // Who has a connection to the other process with this key needs none to this one.
+        let linked = if self.connected(from, there) { None } else { self.linked_twin(from, there) };
+        Some(linked.unwrap_or(there))
     }
 
     /// Puts a frame on an open connection.
@@ -132,6 +135,9 @@ impl World {
         let (now, answers) = (self.now, self.network.passes(node, from));
         let host = &mut self.hosts[node as usize];
         let Some(live) = host.halves.get_mut(from).and_then(|half| half.live_as(connection)) else {
+            if self.half_open.contains(&connection) {
+                return;
+            }
             return self.reset(node, from, connection);
         };
         live.heard(now);
@@ -148,6 +154,9 @@ impl World {
             }
         }
         self.trace.note(now, node, Mark::Received, number, &[]);
+        if self.deceive(node, from, &message) {
+            return;
+        }
         let from = self.hosts[from as usize].peer.id;
         self.give(node, Input::Ring(prost_kbr::Input::Received { from, message }));
     }

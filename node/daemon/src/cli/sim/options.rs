@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use prost_sim::latency::parse_span;
-use prost_sim::scenario::{Options, Scenario};
+use prost_sim::scenario::{ByzantineKind, Options, Scenario};
 use prost_sim::sessions::Lifetimes;
 
 use crate::cli::failure::Failure;
@@ -29,6 +29,12 @@ pub(super) struct ScenarioArgs {
     /// Nodes that ask for each key at once [default: 1 in `stable`, else 10].
     #[arg(long, value_name = "COUNT")]
     askers: Option<u32>,
+    /// Let any node answer a lookup that knows so many of the first nodes responsible [default: only the one responsible].
+    #[arg(long, value_name = "COUNT")]
+    replicas: Option<u8>,
+    /// Ask lookups node by node, over so many paths that share no node [default: nodes pass them on].
+    #[arg(long, value_name = "COUNT", conflicts_with = "replicas")]
+    paths: Option<u8>,
     /// How far nodes are from each other: planetlab, wonder, fixed:TIME for the round trip, or a file with a matrix.
     #[arg(long, value_name = "MODEL", default_value = "planetlab")]
     latency: String,
@@ -46,6 +52,8 @@ pub(super) struct ScenarioArgs {
     rules: bool,
     #[command(flatten, next_help_heading = "Churn, massacre and partition")]
     faults: FaultArgs,
+    #[command(flatten, next_help_heading = "Nodes that lie")]
+    byzantine: ByzantineArgs,
     #[command(flatten, next_help_heading = "Network")]
     network: NetworkArgs,
 }
@@ -70,6 +78,16 @@ struct FaultArgs {
     /// `partition`: how long that lasts.
     #[arg(long, value_name = "TIME", value_parser = parse_span, default_value = "10m")]
     cut_time: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ByzantineArgs {
+    /// Share of the nodes that lie, from a minute before the measurement on.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    byzantine: f64,
+    /// What they do.
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Kind::Drop)]
+    byzantine_kind: Kind,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -111,6 +129,17 @@ enum Law {
     Pareto,
 }
 
+/// What Byzantine nodes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// They accept messages and drop them.
+    Drop,
+    /// They say of every key that they are responsible.
+    Lie,
+    /// New nodes whose ids were mined behind one key, which every second group of lookups asks for.
+    Sybil,
+}
+
 impl ScenarioArgs {
     /// The options of a run with this size and this seed.
     pub(super) fn options(&self, nodes: u32, seed: u64) -> Result<Options, Failure> {
@@ -128,12 +157,20 @@ impl ScenarioArgs {
             graceful: faults.graceful,
             lookups: self.lookups,
             askers: self.askers,
+            replicas: self.replicas,
+            paths: self.paths,
             latency: self.latency.clone(),
             successors: self.successors,
             connections: self.connections,
             loss: network.loss,
             jitter: network.jitter,
             unreachable_pairs: network.unreachable_pairs,
+            byzantine: self.byzantine.byzantine,
+            byzantine_kind: match self.byzantine.byzantine_kind {
+                Kind::Drop => ByzantineKind::Drop,
+                Kind::Lie => ByzantineKind::Lie,
+                Kind::Sybil => ByzantineKind::Sybil,
+            },
             crash: faults.crash,
             ways: faults.ways,
             cut_time: faults.cut_time,
@@ -182,9 +219,9 @@ mod tests {
 
     #[test]
     fn each_option_has_its_place() {
-        let line = "--scenario churn --duration 90s --lookups 5 --askers 3 --latency fixed:50ms --successors 8 \
+        let line = "--scenario churn --duration 90s --lookups 5 --askers 3 --paths 4 --latency fixed:50ms --successors 8 \
                     --connections 32 --rest 1m --rules --session-median 10m --lifetimes pareto --graceful 0.25 \
-                    --crash 0.75 --ways 3 --cut-time 5m --loss 0.01 --jitter 0.1 --unreachable-pairs 0.023";
+                    --byzantine 0.25 --byzantine-kind lie --crash 0.75 --ways 3 --cut-time 5m --loss 0.01 --jitter 0.1 --unreachable-pairs 0.023";
         let expected = Options {
             nodes: 1000,
             seed: 0,
@@ -195,12 +232,16 @@ mod tests {
             graceful: 0.25,
             lookups: 5,
             askers: Some(3),
+            replicas: None,
+            paths: Some(4),
             latency: "fixed:50ms".to_owned(),
             successors: 8,
             connections: Some(32),
             loss: 0.01,
             jitter: 0.1,
             unreachable_pairs: 0.023,
+            byzantine: 0.25,
+            byzantine_kind: ByzantineKind::Lie,
             crash: 0.75,
             ways: 3,
             cut_time: Duration::from_secs(300),

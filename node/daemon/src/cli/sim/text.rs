@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prost_sim::report::{PeerletReport, Report, Summary, Violation};
+use prost_sim::report::{Byzantine, Lookups, PeerletReport, Report, Summary, Violation};
 
 use super::progress::clock;
 use crate::cli::output;
@@ -41,12 +41,22 @@ pub(super) fn report(report: &Report) -> Vec<String> {
         ("trace hash", report.trace_hash.clone()),
     ];
     let mut lines: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
+    lines.extend(report.byzantine.iter().map(byzantine));
     lines.extend(report.peerlet.iter().flat_map(peerlet));
     lines.extend(report.violations.iter().take(MAX_VIOLATIONS).map(violation));
     if let Some(more) = report.violations.len().checked_sub(MAX_VIOLATIONS + 1) {
         lines.push(format!("{:<12} {} more", "broken", more + 1));
     }
     lines
+}
+
+/// The nodes that lied.
+fn byzantine(byzantine: &Byzantine) -> String {
+    let mined = byzantine.mined_key.map_or_else(String::new, |lookups| {
+        let Lookups { asked, answered, correct, .. } = lookups;
+        format!("; their key: {asked} asked, {answered} answered, {correct} correct")
+    });
+    format!("{:<12} {} nodes{mined}", "byzantine", byzantine.nodes)
 }
 
 /// What came of the application.
@@ -122,7 +132,7 @@ fn violation(violation: &Violation) -> String {
 
 #[cfg(test)]
 mod tests {
-    use prost_sim::report::{Lookups, Messages};
+    use prost_sim::report::Messages;
 
     use super::*;
 

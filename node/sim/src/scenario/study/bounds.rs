@@ -25,6 +25,10 @@ pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D
     within(deserializer, 0.0, 1.0)
 }
 
+pub(in crate::scenario) fn half<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    within(deserializer, 0.0, 0.5)
+}
+
 pub(super) fn some_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     share(deserializer).map(Some)
 }
