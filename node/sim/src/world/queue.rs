@@ -268,8 +268,8 @@ mod tests {
         let (mut queue, mut random) = (Queue::default(), crate::random::Random::new(3));
         let (mut model, mut now) = (std::collections::BTreeSet::new(), 0);
         for number in 0..20_000u32 {
-            let ahead = random.below(1 << random.below(30));
-            let at = now + ahead;
+            let most = 1 << random.below(30);
+            let at = now + random.below(most);
             queue.push(Time::from_micros(at), Event::Act { slot: number });
             model.insert((at, number));
             for _ in 0..random.below(3) {
