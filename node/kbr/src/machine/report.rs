@@ -1,7 +1,7 @@
 //! Telling the layer above what has changed, each change once.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::table::Table;
@@ -61,7 +61,7 @@ pub(super) fn outside(me: Peer) -> RingView {
         successors: Vec::new(),
         fingers: Vec::new(),
         backpointers: Vec::new(),
-        round_trips: BTreeMap::new(),
+        round_trips: Vec::new(),
     }
 }
 
@@ -80,8 +80,8 @@ impl Machine {
         }
         if ring || links || self.now.since(self.reported.viewed) >= VIEW_AGE {
             self.reported.viewed = self.now;
-            self.renew_table();
             self.renew_view();
+            self.renew_table();
         }
     }
 
@@ -90,7 +90,10 @@ impl Machine {
         let others: Vec<Peer> = self.fingers.peers().chain(self.backpointers.peers()).collect();
         let successors = self.ring.successors();
         let farthest = successors.last().map(|peer| (peer.id, successors.len()));
-        self.table = Table::new(self.me.id, &near, &others, farthest, &self.book);
+        self.table = Table::new(self.me.id, &near, &others, farthest, |id| match self.view.round_trip(id) {
+            Some(time) => (Some(time), true),
+            None => self.book.link(id),
+        });
     }
 
     fn report_neighbours(&mut self) {
@@ -141,7 +144,7 @@ impl Machine {
         let kept = self.kept();
         if kept != self.reported.kept {
             let pinned = kept.iter().copied().chain(self.ring.neighbours()).chain(self.backpointers.peers());
-            self.book.pin(pinned.map(|peer| peer.id).collect());
+            self.book.pin(pinned.map(|peer| peer.id));
             self.reported.kept.clone_from(&kept);
             self.outbox.push_back(Output::Keep(kept));
         }
