@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::Config;
 use crate::id::NodeId;
 use crate::message::Peer;
+use crate::planted::Bug;
 use crate::time::Time;
 
 /// Most nodes whose address is remembered.
@@ -55,7 +56,7 @@ impl Book {
             pinned: BTreeSet::new(),
             connections: 0,
             timeout_min: config.timeout_min,
-            timeout_max: config.timeout_max,
+            timeout_max: if config.has(Bug::FixedTimeout) { config.timeout_min } else { config.timeout_max },
         }
     }
 

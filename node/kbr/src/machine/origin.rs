@@ -9,6 +9,7 @@ use crate::id::{Key, NodeId};
 use crate::io::{Output, RouteRequest};
 use crate::message::{Envelope, MessageId, Outcome, Peer, Purpose, Routed};
 use crate::pending::{Due, Owner};
+use crate::planted::Bug;
 use crate::time::Time;
 use crate::transit::{Aim, Transit};
 use crate::wire::MAX_PAYLOAD;
@@ -133,7 +134,12 @@ impl Machine {
 
     /// Ends a message that started here. What is not waited for any more is ignored.
     pub(super) fn end(&mut self, outcome: Outcome) {
-        let Some(origin) = self.pending.end(outcome.id) else { return };
+        let Some(origin) = self.pending.end(outcome.id) else {
+            if self.config.has(Bug::EndsTwice) {
+                self.outbox.push_back(Output::Ended(outcome));
+            }
+            return;
+        };
         self.seeks.forget(outcome.id);
         match (origin.owner, outcome.result.is_ok()) {
             (Owner::Finger(slot), _) => self.on_finger_outcome(slot, outcome),
@@ -161,7 +167,7 @@ impl Machine {
 
     /// Half of a message's time is over: it sets out once more, under the same id, so that no one delivers it twice.
     fn start_again(&mut self, id: MessageId) {
-        if self.waiting.contains((self.me.id, id)) {
+        if self.waiting.contains((self.me.id, id)) || self.config.has(Bug::NoSecondAttempt) {
             return;
         }
         let Some(origin) = self.pending.get_mut(id) else { return };
@@ -179,6 +185,10 @@ impl Machine {
     }
 
     fn on_deadline(&mut self, id: MessageId) {
+        if self.config.has(Bug::NoDeadline) {
+            self.pending.end(id);
+            return;
+        }
         let Some(origin) = self.pending.get_mut(id) else { return };
         let refused_hop = matches!(origin.aim, Aim::Node(_)) && !origin.accepted;
         self.end_failed(id, if refused_hop { Failure::Unreachable } else { Failure::Deadline });

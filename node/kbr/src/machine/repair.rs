@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::fingers::Slot;
 use crate::message::{Message, Outcome, Peer, Purpose};
 use crate::pending::Owner;
+use crate::planted::Bug;
 use crate::questions::Query;
 
 /// A node replaces a finger where its round-trip time is at most this share, in percent: less would have fingers change
@@ -78,6 +79,9 @@ impl Machine {
             let measured = self.book.round_trip(candidate.id).filter(|_| self.book.is_connected(candidate.id));
             if self.fingers.finger(slot).is_none() {
                 self.fingers.ask(slot, candidate);
+                if self.config.has(Bug::UnprovenFinger) {
+                    self.fingers.answered(candidate, true);
+                }
                 self.send(candidate, Message::Link);
                 return true;
             }

@@ -11,6 +11,7 @@ use crate::id::{Interval, Key, NodeId};
 use crate::io::{Output, Verdict};
 use crate::message::{Message, Peer, Purpose, Routed};
 use crate::order;
+use crate::planted::Bug;
 use crate::transit::{Aim, Parcel, Transit};
 use crate::window::Name;
 use crate::wire::MAX_PAYLOAD;
@@ -90,14 +91,22 @@ impl Machine {
     fn next_hop(&self, transit: &Transit) -> Next {
         let Some(key) = transit.routed.envelope.key else { return Next::Hold };
         let previous = transit.previous.id;
-        if self.ring.owns(key) {
+        let owned = if self.config.has(Bug::ClosedOpenRange) { key.plus_power(0) } else { key };
+        let believed =
+            self.config.has(Bug::PreviousHopsWord) && Interval::open_closed(previous, self.me.id).contains(key);
+        let all = self.config.has(Bug::OwnsAllWithoutPredecessor) && self.ring.predecessor().is_none();
+        if self.ring.owns(owned) || believed || all {
             return Next::Mine;
         }
         if self.may_inherit(previous, key) {
             return Next::Hold;
         }
         // Nodes it has been at come again only once it has waited: views that contradict each other cost time, not hops.
-        let visited = if transit.waited { &[][..] } else { transit.routed.envelope.via.get(1..).unwrap_or_default() };
+        let visited = if transit.waited || self.config.has(Bug::NoVisited) {
+            &[][..]
+        } else {
+            transit.routed.envelope.via.get(1..).unwrap_or_default()
+        };
         let usable = |peer: &Peer| {
             !self.probes.is_suspect(peer.id) && !transit.tried.contains(&peer.id) && !visited.contains(&peer.id)
         };
@@ -219,7 +228,7 @@ impl Machine {
     /// Sends a message to a node, and answers for it until that node has accepted it.
     pub(super) fn transmit(&mut self, transit: Parcel, to: Peer) {
         let envelope = &transit.routed.envelope;
-        if envelope.hops >= self.config.max_hops {
+        if envelope.hops >= self.config.max_hops && !self.config.has(Bug::NoHopLimit) {
             self.stats.hop_limit += 1;
             self.fail(*transit, Failure::TooManyHops);
             return;

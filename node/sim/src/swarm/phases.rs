@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use prost_kbr::Time;
+use prost_kbr::{Config, Time};
 
 use super::schedule::rage;
 use super::stage::Stage;
@@ -29,7 +29,19 @@ pub fn run(seed: u64) -> Verdict {
 /// Does the run of these options, and writes a line for each input of each node where a trace is asked for. A panic in
 /// it is a violation like others.
 pub fn run_with(options: Options, trace: Option<Box<dyn Write + Send>>) -> Verdict {
-    let mut stage = Stage::new(options);
+    let routing = options.routing();
+    play(options, routing, trace)
+}
+
+/// The same with nodes that make an error.
+#[cfg(feature = "planted")]
+pub fn run_planted(options: Options, bug: prost_kbr::planted::Bug) -> Verdict {
+    let routing = Config { planted: Some(bug), ..options.routing() };
+    play(options, routing, None)
+}
+
+fn play(options: Options, routing: Config, trace: Option<Box<dyn Write + Send>>) -> Verdict {
+    let mut stage = Stage::new(options, routing);
     if let Some(trace) = trace {
         stage.world.trace_to(trace);
     }

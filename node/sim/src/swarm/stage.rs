@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use prost_kbr::{Id, Key, RingState, Time};
+use prost_kbr::{Config, Id, Key, RingState, Time};
 
 use super::conditions::{Conditions, Effect};
 use super::{FaultId, Options, Spread};
@@ -39,11 +39,10 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(options: Options) -> Stage {
+    pub(super) fn new(options: Options, routing: Config) -> Stage {
         let (least, most) = (options.rtt_least_ms, options.rtt_most_ms);
         let latency = Spread::new(options.seed, Duration::from_millis(least), Duration::from_millis(most));
         let conditions = Conditions::new(f64::from(options.jitter_pm) / 1000.0);
-        let routing = options.routing();
         let judge = Judge::new(Limits::from(&routing));
         let config = WorldConfig {
             seed: options.seed,

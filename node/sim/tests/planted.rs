@@ -1,0 +1,100 @@
+//! Errors planted in the nodes, each alone: the swarm must find every one within a few seeds. What finds nothing here
+//! would not find a real error either.
+//!
+//! `PROST_PLANTED_FIRST` is the first seed, in place of 0.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use prost_kbr::planted::Bug;
+use prost_sim::swarm::{Options, run, run_planted};
+
+/// Seeds that may be needed for one error.
+const MOST_SEEDS: u64 = 60;
+/// Seeds that may be needed for half of the errors.
+const MEDIAN: u64 = 20;
+
+/// How an error was found.
+struct Catch {
+    /// Seeds run, the last of which found it.
+    seeds: u64,
+    seed: u64,
+    rule: String,
+    at_s: f64,
+    text: String,
+}
+
+fn first_seed() -> u64 {
+    let text = std::env::var("PROST_PLANTED_FIRST").ok();
+    text.map_or(0, |text| text.parse().expect("PROST_PLANTED_FIRST is a number"))
+}
+
+/// Whether seeds are clean without an error, each looked at once.
+#[derive(Default)]
+struct Control(Mutex<BTreeMap<u64, bool>>);
+
+impl Control {
+    fn is_clean(&self, seed: u64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&seed).copied();
+        known.unwrap_or_else(|| {
+            let clean = run(seed).is_clean();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, clean);
+            clean
+        })
+    }
+}
+
+/// The first seed that breaks a rule with the error and breaks none without it.
+fn hunt(bug: Bug, first: u64, control: &Control) -> Option<Catch> {
+    (0..MOST_SEEDS).find_map(|at| {
+        let seed = first.wrapping_add(at);
+        let verdict = run_planted(Options::from_seed(seed), bug);
+        let broken = verdict.violations.first().filter(|_| control.is_clean(seed))?;
+        let (rule, text) = (broken.rule.clone(), broken.text.clone());
+        Some(Catch { seeds: at + 1, seed, rule, at_s: broken.at_us as f64 / 1e6, text })
+    })
+}
+
+/// Does this for each of a list, over all cores.
+fn each<T: Copy + Sync, R: Send>(list: &[T], work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(one) = list.get(at) else { return };
+                    let result = work(*one);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, result);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+#[test]
+fn every_planted_error_is_found_within_a_few_seeds() {
+    let (first, control) = (first_seed(), Control::default());
+    println!("first seed {first}");
+    let catches = each(&Bug::ALL, |bug| hunt(bug, first, &control));
+    for (bug, catch) in Bug::ALL.iter().zip(&catches) {
+        match catch {
+            Some(Catch { seeds, seed, rule, at_s, text }) => {
+                let text: String = text.chars().take(90).collect();
+                println!("{bug:<26?} {seeds:>3} seeds, {rule}, seed {seed} at {at_s:.1} s: {text}");
+            }
+            None => println!("{bug:<26?} not found in {MOST_SEEDS} seeds"),
+        }
+    }
+    let missed: Vec<Bug> =
+        Bug::ALL.into_iter().zip(&catches).filter(|(_, catch)| catch.is_none()).map(|(bug, _)| bug).collect();
+    let mut needed: Vec<u64> = catches.iter().flatten().map(|catch| catch.seeds).collect();
+    needed.sort_unstable();
+    let median = needed.get(needed.len() / 2).copied().unwrap_or(u64::MAX);
+    println!("median {median}");
+    assert!(missed.is_empty(), "not found in {MOST_SEEDS} seeds: {missed:?}");
+    assert!(median <= MEDIAN, "{needed:?}");
+}
