@@ -1,5 +1,5 @@
 //! Errors that a test can plant, to see that rules and searches find them. They exist with the feature `planted` alone;
-//! without it [`Config::has`] is `false` at compile time, and nothing of them remains.
+//! without it none is there at compile time, and nothing of them remains.
 
 #![cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public where they can be planted"))]
 
@@ -28,8 +28,6 @@ pub enum Bug {
     AnyNotifier,
     /// A predecessor that is dead keeps its place: rectify without the liveness check and without flush (Zave 2012).
     DeadPredecessorStays,
-    /// Rectify does not ping the predecessor that stands against a notifier.
-    NoRectifyPing,
     /// A notification of a node that has no predecessor is ignored (a defect of the Chord that comes with Verdi).
     FirstNotifierIgnored,
     /// A process that has been started again answers for its place before it has joined (Zave 2012: a node that joins
@@ -46,10 +44,8 @@ pub enum Bug {
     UncutPredecessors,
     /// A finger is used before it has answered.
     UnprovenFinger,
-    /// Nodes that a message has been at may get it again at once.
-    NoVisited,
-    /// Messages have no hop limit.
-    NoHopLimit,
+    /// Hops are not counted, so that nothing ends the way of a message that runs in circles.
+    HopsNotCounted,
     /// The retransmission timeout is a quarter of a second for everybody (Rhea et al., USENIX 2004).
     FixedTimeout,
     /// A node that has missed one answer is dead (Rhea et al., USENIX 2004: without the second chance).
@@ -58,10 +54,6 @@ pub enum Bug {
     SuspectForEver,
     /// Messages are not acknowledged.
     NoAcknowledgement,
-    /// A message is not sent a second time from its origin.
-    NoSecondAttempt,
-    /// An outcome that comes after the first is told too.
-    EndsTwice,
     /// A deadline passes in silence.
     NoDeadline,
     /// Dead nodes are not remembered, so that parts of a ring that was cut do not find each other.
@@ -74,8 +66,9 @@ pub enum Bug {
 
 #[cfg(feature = "planted")]
 impl Bug {
-    /// Those that the swarm finds.
-    pub const ALL: [Bug; 19] = [
+    /// Every one.
+    pub const ALL: [Bug; 23] = [
+        Bug::UnheardSuccessor,
         Bug::ListNotCopied,
         Bug::JoinsWithOne,
         Bug::JoinsAnywhere,
@@ -84,13 +77,16 @@ impl Bug {
         Bug::DeadPredecessorStays,
         Bug::FirstNotifierIgnored,
         Bug::OutsiderAnswers,
+        Bug::ClosedOpenRange,
         Bug::OwnsAllWithoutPredecessor,
         Bug::PreviousHopsWord,
         Bug::UncutPredecessors,
         Bug::UnprovenFinger,
-        Bug::NoHopLimit,
+        Bug::HopsNotCounted,
         Bug::FixedTimeout,
+        Bug::NoSecondChance,
         Bug::SuspectForEver,
+        Bug::NoAcknowledgement,
         Bug::NoDeadline,
         Bug::ForgetsTheDead,
         Bug::ReturnsUnnoticed,

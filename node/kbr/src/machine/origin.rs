@@ -134,12 +134,7 @@ impl Machine {
 
     /// Ends a message that started here. What is not waited for any more is ignored.
     pub(super) fn end(&mut self, outcome: Outcome) {
-        let Some(origin) = self.pending.end(outcome.id) else {
-            if self.config.has(Bug::EndsTwice) {
-                self.outbox.push_back(Output::Ended(outcome));
-            }
-            return;
-        };
+        let Some(origin) = self.pending.end(outcome.id) else { return };
         self.seeks.forget(outcome.id);
         match (origin.owner, outcome.result.is_ok()) {
             (Owner::Finger(slot), _) => self.on_finger_outcome(slot, outcome),
@@ -167,7 +162,7 @@ impl Machine {
 
     /// Half of a message's time is over: it sets out once more, under the same id, so that no one delivers it twice.
     fn start_again(&mut self, id: MessageId) {
-        if self.waiting.contains((self.me.id, id)) || self.config.has(Bug::NoSecondAttempt) {
+        if self.waiting.contains((self.me.id, id)) {
             return;
         }
         let Some(origin) = self.pending.get_mut(id) else { return };

@@ -102,11 +102,7 @@ impl Machine {
             return Next::Hold;
         }
         // Nodes it has been at come again only once it has waited: views that contradict each other cost time, not hops.
-        let visited = if transit.waited || self.config.has(Bug::NoVisited) {
-            &[][..]
-        } else {
-            transit.routed.envelope.via.get(1..).unwrap_or_default()
-        };
+        let visited = if transit.waited { &[][..] } else { transit.routed.envelope.via.get(1..).unwrap_or_default() };
         let usable = |peer: &Peer| {
             !self.probes.is_suspect(peer.id) && !transit.tried.contains(&peer.id) && !visited.contains(&peer.id)
         };
@@ -228,7 +224,7 @@ impl Machine {
     /// Sends a message to a node, and answers for it until that node has accepted it.
     pub(super) fn transmit(&mut self, transit: Parcel, to: Peer) {
         let envelope = &transit.routed.envelope;
-        if envelope.hops >= self.config.max_hops && !self.config.has(Bug::NoHopLimit) {
+        if envelope.hops >= self.config.max_hops {
             self.stats.hop_limit += 1;
             self.fail(*transit, Failure::TooManyHops);
             return;
@@ -238,7 +234,7 @@ impl Machine {
             return;
         }
         let mut routed = transit.routed.clone();
-        routed.envelope.hops += 1;
+        routed.envelope.hops += u8::from(!self.config.has(Bug::HopsNotCounted));
         let via = &mut routed.envelope.via;
         // Where it has come round to this node again, the answer need not go round as well.
         let here = via.iter().position(|node| *node == self.me.id).unwrap_or(via.len());

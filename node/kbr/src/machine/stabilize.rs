@@ -218,7 +218,6 @@ impl Machine {
             None if self.config.has(Bug::FirstNotifierIgnored) => {}
             Some(predecessor) if predecessor.id == from.id => {}
             Some(_) if self.config.has(Bug::AnyNotifier) => self.ring.insert_predecessor(from),
-            Some(_) if self.config.has(Bug::NoRectifyPing) && !self.ring.is_nearer_predecessor(from.id) => {}
             Some(predecessor) if !self.ring.is_nearer_predecessor(from.id) => {
                 self.notifier = Some(from);
                 self.probe(predecessor);

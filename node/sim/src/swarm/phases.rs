@@ -187,6 +187,10 @@ impl Course {
                 let key = stage.key();
                 stage.ask(node, key);
             }
+            // Where one range ends and the next begins: keys that random ones never meet.
+            let end = stage.some_id();
+            stage.ask(node, end);
+            stage.ask(node, end.plus_power(0));
         }
         let end = stage.now() + stage.options.routing().deadline + Duration::from_secs(5);
         while stage.judge.open_lookups() > 0 && stage.now() < end && !stage.is_broken() {

@@ -135,6 +135,12 @@ impl Stage {
         Id::from_bytes(bytes)
     }
 
+    /// The id of some member.
+    pub(super) fn some_id(&mut self) -> Id {
+        let ids: Vec<Id> = self.judge.picture().members().keys().copied().collect();
+        self.random.pick(&ids).copied().unwrap_or_default()
+    }
+
     /// Nodes whose process runs.
     pub(super) fn live(&self) -> Vec<Index> {
         (0..self.world.count()).filter(|node| self.world.is_alive(*node)).collect()
