@@ -1,5 +1,5 @@
 //! Errors that a test can plant, to see that rules and searches find them. They exist with the feature `planted` alone;
-//! without it none is there at compile time, and nothing of them remains.
+//! without it `Config::has` is `false` at compile time, and nothing of them remains.
 
 #![cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public where they can be planted"))]
 

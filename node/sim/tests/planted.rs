@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use prost_kbr::planted::Bug;
-use prost_sim::swarm::{Options, Verdict, run_planted, run_with};
+use prost_sim::swarm::{Options, Verdict, run_planted};
 
 /// Seeds that may be needed for one error.
 const MOST_SEEDS: u64 = 60;
@@ -18,6 +18,8 @@ const MEDIAN: u64 = 20;
 /// Runs without an error that have to be clean for a seed to count: the seed's own and others with its faults. An error
 /// changes the course of a run, so that a seed may break a rule by chance where others like it do.
 const CONTROLS: u64 = 4;
+/// Events of a run: twenty times as many as the swarm's runs have on average.
+const MOST_EVENTS: u64 = 1_000_000;
 /// Seeds that are clean without an error, whatever the errors need.
 const CLEAN: u64 = 6;
 
@@ -52,14 +54,14 @@ impl Control {
 
 /// A run with the faults of a seed; the first is that of the seed itself.
 fn control(seed: u64, turn: u64) -> Verdict {
-    run_with(Options { seed: seed ^ (turn << 40), ..Options::from_seed(seed) }, None)
+    run_planted(Options { seed: seed ^ (turn << 40), ..Options::from_seed(seed) }, None, MOST_EVENTS)
 }
 
 /// The first seed that breaks a rule with the error and breaks none without it.
 fn hunt(bug: Bug, first: u64, control: &Control) -> Option<Catch> {
     (0..MOST_SEEDS).find_map(|at| {
         let seed = first.wrapping_add(at);
-        let verdict = run_planted(Options::from_seed(seed), bug);
+        let verdict = run_planted(Options::from_seed(seed), Some(bug), MOST_EVENTS);
         let broken = verdict.violations.first().filter(|_| control.is_clean(seed))?;
         let (rule, text) = (broken.rule.clone(), broken.text.clone());
         Some(Catch { seeds: at + 1, seed, rule, text })

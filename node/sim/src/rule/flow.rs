@@ -26,7 +26,7 @@ impl Flows {
 
 impl Rule for Flows {
     fn name(&self) -> &'static str {
-        "R6 hops are made once"
+        "R6 each hop once"
     }
 
     fn check(&mut self, moment: &Moment) -> Result<(), Broken> {

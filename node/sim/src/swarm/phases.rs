@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use prost_kbr::{Config, Time};
+use prost_kbr::Time;
 
 use super::schedule::rage;
 use super::stage::Stage;
@@ -30,18 +30,20 @@ pub fn run(seed: u64) -> Verdict {
 /// it is a violation like others.
 pub fn run_with(options: Options, trace: Option<Box<dyn Write + Send>>) -> Verdict {
     let routing = options.routing();
-    play(options, routing, trace)
+    play(Stage::new(options, routing), trace)
 }
 
-/// The same with nodes that make an error.
+/// The same with nodes that make an error, if any. More events than `most_events` are a violation: an error can have
+/// messages multiply without end.
 #[cfg(feature = "planted")]
-pub fn run_planted(options: Options, bug: prost_kbr::planted::Bug) -> Verdict {
-    let routing = Config { planted: Some(bug), ..options.routing() };
-    play(options, routing, None)
+pub fn run_planted(options: Options, bug: Option<prost_kbr::planted::Bug>, most_events: u64) -> Verdict {
+    let routing = prost_kbr::Config { planted: bug, ..options.routing() };
+    let mut stage = Stage::new(options, routing);
+    stage.most_events = most_events;
+    play(stage, None)
 }
 
-fn play(options: Options, routing: Config, trace: Option<Box<dyn Write + Send>>) -> Verdict {
-    let mut stage = Stage::new(options, routing);
+fn play(mut stage: Stage, trace: Option<Box<dyn Write + Send>>) -> Verdict {
     if let Some(trace) = trace {
         stage.world.trace_to(trace);
     }

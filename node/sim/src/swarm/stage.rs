@@ -9,7 +9,7 @@ use prost_kbr::{Config, Id, Key, RingState, Time};
 use super::conditions::{Conditions, Effect};
 use super::{FaultId, Options, Spread};
 use crate::random::Random;
-use crate::rule::{Judge, Limits};
+use crate::rule::{Broken, Judge, Limits};
 use crate::world::Act;
 use crate::{Index, World, WorldConfig};
 
@@ -33,6 +33,8 @@ pub(super) struct Stage {
     /// Dead processes that start again, and when.
     pub(super) returning: BTreeSet<(Time, Index)>,
     pub(super) strikes: BTreeMap<FaultId, u64>,
+    /// Events after which the run is given up as one that does not end.
+    pub(super) most_events: u64,
     conditions: Conditions,
     next_lookup: Option<Time>,
     requests: u64,
@@ -64,6 +66,7 @@ impl Stage {
             slow: BTreeSet::new(),
             returning: BTreeSet::new(),
             strikes: BTreeMap::new(),
+            most_events: u64::MAX,
             conditions,
             next_lookup: None,
             requests: 0,
@@ -85,6 +88,10 @@ impl Stage {
             let next = self.next_lookup.unwrap_or(until).min(until);
             while self.world.step(next) {
                 self.look();
+                if self.world.events() > self.most_events {
+                    let text = format!("{} events, and no end", self.most_events);
+                    self.judge.report("H1 bounded work", Broken::somewhere(self.now(), text));
+                }
                 if self.is_broken() {
                     return;
                 }
