@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::config::Config;
 use crate::id::NodeId;
 use crate::message::Peer;
+use crate::planted::Bug;
 use crate::time::Time;
 
 /// Most nodes whose address is remembered.
@@ -123,7 +124,7 @@ impl Book {
             pinned: Vec::new(),
             connections: 0,
             timeout_min: config.timeout_min,
-            timeout_max: config.timeout_max,
+            timeout_max: if config.has(Bug::FixedTimeout) { config.timeout_min } else { config.timeout_max },
         }
     }
 

@@ -40,6 +40,9 @@ pub struct Config {
     pub max_pending: usize,
     /// Messages that may wait for one peer's acknowledgement at once.
     pub max_unacknowledged: usize,
+    /// An error that the machine makes, for tests of tests.
+    #[cfg(feature = "planted")]
+    pub planted: Option<crate::planted::Bug>,
 }
 
 impl Config {
@@ -74,6 +77,8 @@ impl Default for Config {
             max_hops: 64,
             max_pending: 65_536,
             max_unacknowledged: 65_536,
+            #[cfg(feature = "planted")]
+            planted: None,
         }
     }
 }

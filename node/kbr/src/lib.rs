@@ -24,6 +24,10 @@ pub mod machine;
 pub mod message;
 mod order;
 mod pending;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 mod probes;
 mod questions;
 mod random;

@@ -28,6 +28,7 @@ use crate::id::NodeId;
 use crate::io::{Input, Output, TimerKind};
 use crate::message::{Message, Peer};
 use crate::pending::{Pending, Waiting};
+use crate::planted::Bug;
 use crate::probes::Probes;
 use crate::questions::Questions;
 use crate::random::Random;
@@ -127,13 +128,14 @@ impl Machine {
         let mut random = Random::new(seed);
         // Far from wrapping round, and unlike those of the node's last life.
         let first_seq = random.number() >> 16;
+        let predecessors = if config.has(Bug::UncutPredecessors) { usize::MAX } else { config.predecessors };
         Machine {
             me,
             now,
             outbox: VecDeque::new(),
             stats: Stats::default(),
             membership: Membership::Outside,
-            ring: Ring::new(me.id, config.successors, config.predecessors),
+            ring: Ring::new(me.id, config.successors, predecessors),
             fingers: Fingers::new(me.id, config.fingers()),
             backpointers: Backpointers::new(config.fingers()),
             book: Book::new(&config),

@@ -7,6 +7,10 @@ mod assumption;
 mod broken;
 mod caps;
 mod ended;
+mod false_death;
+mod flow;
+mod full_start;
+mod given_up;
 mod hops;
 mod ideal;
 mod judge;
@@ -23,7 +27,7 @@ mod well_formed;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use prost_kbr::{Outcome, Time};
+use prost_kbr::{NodeId, Outcome, Time};
 
 use crate::Index;
 
@@ -31,6 +35,10 @@ pub use assumption::{Assumption, Reason};
 pub use broken::Broken;
 pub use caps::Caps;
 pub use ended::Ends;
+pub use false_death::FalseDeath;
+pub use flow::Flows;
+pub use full_start::FullStart;
+pub use given_up::GivenUp;
 pub use hops::{Hops, Trails};
 pub use judge::{Judge, Observer, SETTLED};
 pub use live_successor::LiveSuccessor;
@@ -89,6 +97,8 @@ pub struct Moment<'a> {
     pub changed: &'a [Index],
     /// Whether Zave's operating assumption holds, and since when.
     pub assumption: &'a Assumption,
+    /// A live member that was declared dead since the last look, and by whom.
+    pub false_death: Option<(Index, NodeId)>,
     /// Lookups that have ended since the last look.
     pub ended: &'a [Ended],
     /// Lookups that should have ended and have not, each told once.
@@ -99,6 +109,23 @@ pub struct Moment<'a> {
     pub calm_since: Option<Time>,
     /// Nodes that stood still or were slow, and until when: what they should have done they may do after that.
     pub excused: &'a BTreeMap<Index, Time>,
+}
+
+/// How long what a fault has disturbed may go on after it.
+const AFTERMATH: Duration = Duration::from_secs(30);
+
+impl Moment<'_> {
+    /// Whether nothing has been disturbed since the run began, or for so long that nothing of it is left.
+    pub fn is_undisturbed(&self) -> bool {
+        let over = |end: Time| self.now >= end + AFTERMATH;
+        self.calm_since
+            .is_some_and(|since| since == Time::ZERO || over(since) && self.excused.values().all(|end| over(*end)))
+    }
+
+    /// Whether a node may still be handling what it was sent long ago.
+    pub fn is_behind(&self, node: Index) -> bool {
+        self.excused.get(&node).is_some_and(|end| self.now < *end + AFTERMATH)
+    }
 }
 
 /// Something that must hold.
@@ -114,17 +141,21 @@ pub trait Rule: Send {
     fn check(&mut self, moment: &Moment) -> Result<(), Broken>;
 }
 
-/// Every rule, with these limits. [`Hops`] comes with the trails that the world's observer fills.
+/// Every rule, with these limits. [`Hops`] and [`Flows`] come with the trails that the world's observer fills.
 pub fn rules(limits: &Limits, trails: Trails) -> Vec<Box<dyn Rule>> {
     vec![
         Box::new(WellFormed::new(limits)),
+        Box::new(FullStart::default()),
         Box::new(LiveSuccessor),
         Box::new(Principals::new(limits)),
         Box::new(OneRing::new(limits)),
-        Box::new(Hops::new(trails)),
+        Box::new(Hops::new(trails.clone())),
+        Box::new(Flows::new(trails)),
         Box::new(Ends),
         Box::new(Responsible),
         Box::new(Met::default()),
+        Box::new(FalseDeath),
+        Box::new(GivenUp::default()),
         Box::new(Caps),
     ]
 }

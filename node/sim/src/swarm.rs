@@ -21,6 +21,8 @@ mod verdict;
 pub use fault::{Fault, FaultId};
 pub use latency::Spread;
 pub use options::{Class, Options};
+#[cfg(feature = "planted")]
+pub use phases::run_planted;
 pub use phases::{run, run_with};
 pub use sweep::{Progress, Shortfall, Sweep, Totals, sweep};
 pub use verdict::{Phase, Verdict};

@@ -65,7 +65,8 @@ fn settled(limits: Limits) -> Judge {
 
 /// The first part of the names of the rules that are broken.
 fn broken(judge: &Judge) -> Vec<String> {
-    judge.broken().iter().map(|broken| broken.rule[..2].to_owned()).collect()
+    let number = |broken: &Broken| broken.rule.split(' ').next().unwrap_or_default().to_owned();
+    judge.broken().iter().map(number).collect()
 }
 
 fn set(judge: &mut Judge, seconds: u64, node: Index, seat: Seat) {
@@ -108,7 +109,7 @@ fn lists_that_are_long_out_of_order_or_name_the_node_itself_are_not_well_formed(
 fn a_member_that_loses_its_live_successors_without_a_failure_breaks_a_rule() {
     let mut judge = judge();
     set(&mut judge, 2, 10, seat(10, &[60, 50], &[]));
-    assert_eq!(broken(&judge), ["R2"]);
+    assert_eq!(broken(&judge), ["R2", "R10"]);
     assert_eq!(judge.broken()[0].node, Some(10));
 }
 
@@ -127,9 +128,9 @@ fn lists_that_skip_too_many_members_leave_too_few_principals() {
     set(&mut judge, 2, 10, seat(10, &[60, 50], &[30, 40]));
     set(&mut judge, 3, 20, seat(20, &[10, 60], &[40, 50]));
     set(&mut judge, 4, 30, seat(30, &[20, 10], &[50, 60]));
-    assert_eq!((broken(&judge), judge.picture().principals()), (vec![], 3));
+    assert_eq!((broken(&judge), judge.picture().principals()), (vec!["R10".to_owned()], 3));
     set(&mut judge, 5, 40, seat(40, &[30, 20], &[60, 10]));
-    assert_eq!(broken(&judge), ["R3"]);
+    assert_eq!(broken(&judge), ["R10", "R3"]);
 }
 
 #[test]
@@ -251,6 +252,44 @@ fn a_finger_or_predecessor_that_was_never_met_breaks_a_rule_at_once_and_a_succes
 }
 
 #[test]
+fn a_nearer_successor_that_was_never_met_breaks_a_rule_at_once() {
+    let mut judge = judge();
+    set(&mut judge, 2, 10, Seat { unmet: ids(&[15]), ..seat(10, &[60, 50], &[15, 20]) });
+    assert_eq!(broken(&judge), ["R8"]);
+}
+
+#[test]
+fn a_newcomer_with_a_list_of_one_breaks_a_rule() {
+    for (successors, rules) in [(&[20, 30][..], &[][..]), (&[20], &["R1"])] {
+        let mut judge = judge();
+        set(&mut judge, 2, 17, seat(17, &[], successors));
+        assert_eq!(broken(&judge), rules);
+    }
+}
+
+#[test]
+fn a_live_neighbour_is_given_up_for_a_nearer_one_alone_or_where_it_is_taken_for_dead() {
+    let dead = Seat { declared_dead: 1, ..seat(10, &[50, 40], &[20, 30]) };
+    let nearer = seat(10, &[65, 60], &[15, 20]);
+    for (seat, rules) in [(seat(10, &[50, 40], &[20, 30]), &["R10"][..]), (nearer, &[]), (dead, &[])] {
+        let mut judge = judge();
+        set(&mut judge, 2, 10, seat);
+        assert_eq!(broken(&judge), rules);
+    }
+}
+
+#[test]
+fn a_false_death_breaks_a_rule_where_nothing_is_disturbed() {
+    for (calm, rules) in [(true, &["R9"][..]), (false, &[])] {
+        let mut judge = judge();
+        judge.calm(calm);
+        judge.update(at(40), vec![], &[]);
+        set(&mut judge, 41, 10, Seat { declared_dead: 1, ..seat(10, &[60, 50], &[30, 40]) });
+        assert_eq!(broken(&judge), rules);
+    }
+}
+
+#[test]
 fn tables_beyond_their_bound_break_a_rule() {
     let mut judge = judge();
     set(&mut judge, 2, 10, Seat { connections: 1000, ..seat(10, &[60, 50], &[20, 30]) });
@@ -313,6 +352,19 @@ fn a_message_that_runs_in_circles_breaks_a_rule() {
     }
     judge.update(at(40), vec![], &[]);
     assert_eq!(broken(&judge), ["R6"]);
+}
+
+#[test]
+fn hops_that_are_made_again_break_a_rule_where_nothing_is_disturbed() {
+    for (calm, rules) in [(true, &["R6"][..]), (false, &[])] {
+        let mut judge = judge();
+        judge.calm(calm);
+        judge.update(at(40), vec![], &[]);
+        let mut observer = judge.observer();
+        (0..6).for_each(|_| observer(at(41), 10, 20, &hop(1)));
+        judge.update(at(41), vec![], &[]);
+        assert_eq!(broken(&judge), rules);
+    }
 }
 
 /// Principals by the definition: members that lie strictly between no two adjacent entries of any extended list.

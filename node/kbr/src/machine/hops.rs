@@ -4,10 +4,14 @@ use super::Machine;
 use crate::failure::Failure;
 use crate::id::NodeId;
 use crate::message::{Message, Peer};
+use crate::planted::Bug;
 use crate::transit::{Aim, Parcel};
 
 impl Machine {
     pub(super) fn acknowledge(&mut self, from: Peer, seq: u64) {
+        if self.config.has(Bug::NoAcknowledgement) {
+            return;
+        }
         if let Some(runs) = self.acks.note(self.now, from.id, seq) {
             self.send(from, Message::Acknowledge { runs });
         }

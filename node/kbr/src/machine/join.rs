@@ -10,6 +10,7 @@ use super::{Machine, Membership};
 use crate::id::Interval;
 use crate::io::Output;
 use crate::message::{Message, Peer};
+use crate::planted::Bug;
 use crate::questions::Query;
 use crate::time::Time;
 
@@ -169,7 +170,7 @@ impl Machine {
         if question.query != Query::Before {
             return;
         }
-        if peer.id != from.id && peer.id != self.me.id {
+        if peer.id != from.id && peer.id != self.me.id && !self.config.has(Bug::JoinsAnywhere) {
             self.follow(from, peer);
         } else if self.ask_neighbours(from, Query::Successors).is_none() {
             self.on_search_failed();
@@ -194,7 +195,7 @@ impl Machine {
         };
         // A member that knows this node from an earlier life still lists it.
         let next = successors.into_iter().find(|peer| peer.id != self.me.id).unwrap_or(before);
-        if !Interval::open(before.id, next.id).contains(self.me.id) {
+        if !Interval::open(before.id, next.id).contains(self.me.id) && !self.config.has(Bug::JoinsAnywhere) {
             // It has learned of a node between, or was no member when it said that there is none.
             self.follow(before, next);
             return;
@@ -215,6 +216,7 @@ impl Machine {
         let before = self.join.search.take().and_then(|search| search.before);
         self.join.due = None;
         self.join.attempts = 0;
+        let successors = if self.config.has(Bug::JoinsWithOne) { Vec::new() } else { successors };
         if self.ring.is_nearer_successor(successor.id) {
             self.adopt_successors(successor, &successors);
             if self.is_member() {

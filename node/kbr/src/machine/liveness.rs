@@ -7,6 +7,7 @@ use super::Machine;
 use crate::id::NodeId;
 use crate::io::{Change, Output};
 use crate::message::{Message, Peer};
+use crate::planted::Bug;
 use crate::probes::{Probe, TRIES};
 
 /// Dead nodes that are pinged at once when one of them has answered: whatever kept them apart may be over for all.
@@ -75,6 +76,9 @@ impl Machine {
 
     /// Routes around a node at once, and gives it a second chance.
     pub(super) fn suspect(&mut self, peer: Peer) {
+        if self.config.has(Bug::NoSecondChance) {
+            return self.declare_dead(peer);
+        }
         self.probe(peer);
         if self.probes.get(peer.id).is_some() {
             self.probes.suspect(peer.id);
@@ -119,7 +123,7 @@ impl Machine {
 
     /// Any frame shows that its sender lives. A ping to it goes on all the same: someone may wait for its answer.
     pub(super) fn on_sign_of_life(&mut self, peer: Peer) {
-        if self.probes.trust(peer.id) {
+        if !self.config.has(Bug::SuspectForEver) && self.probes.trust(peer.id) {
             self.held.release(self.now);
         }
         if self.probes.find(peer.id) {
@@ -159,7 +163,9 @@ impl Machine {
     /// Remembers a node as dead, to look for it again.
     pub(super) fn note_death(&mut self, peer: Peer) {
         self.stats.declared_dead += 1;
-        self.probes.lose(self.now, peer);
+        if !self.config.has(Bug::ForgetsTheDead) {
+            self.probes.lose(self.now, peer);
+        }
         self.expect_others();
     }
 
@@ -167,7 +173,13 @@ impl Machine {
     pub(super) fn forget(&mut self, peer: Peer, vouched: Vec<Peer>) {
         self.probes.stop(peer.id);
         self.probes.trust(peer.id);
+        if self.config.has(Bug::FallsBackToSelf) && self.ring.successor().is_some_and(|first| first.id == peer.id) {
+            self.ring.adopt_successors(peer, &[], |_| false);
+        }
         let removed = self.ring.remove(peer.id);
+        if self.config.has(Bug::DeadPredecessorStays) && removed.predecessor.is_some() {
+            self.ring.insert_predecessor(peer);
+        }
         self.fingers.remove(peer.id);
         self.backpointers.remove(peer.id);
         if let Some(tail) = removed.predecessor {

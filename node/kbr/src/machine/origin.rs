@@ -9,6 +9,7 @@ use crate::id::{Key, NodeId};
 use crate::io::{Output, RouteRequest};
 use crate::message::{Envelope, MessageId, Outcome, Peer, Purpose, Routed};
 use crate::pending::{Due, Owner};
+use crate::planted::Bug;
 use crate::time::Time;
 use crate::transit::{Aim, Transit};
 use crate::wire::MAX_PAYLOAD;
@@ -179,6 +180,10 @@ impl Machine {
     }
 
     fn on_deadline(&mut self, id: MessageId) {
+        if self.config.has(Bug::NoDeadline) {
+            self.pending.end(id);
+            return;
+        }
         let Some(origin) = self.pending.get_mut(id) else { return };
         let refused_hop = matches!(origin.aim, Aim::Node(_)) && !origin.accepted;
         self.end_failed(id, if refused_hop { Failure::Unreachable } else { Failure::Deadline });

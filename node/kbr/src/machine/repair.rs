@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::fingers::{SAMPLES, Slot};
 use crate::message::{Message, Outcome, Peer, Purpose};
 use crate::pending::Owner;
+use crate::planted::Bug;
 use crate::questions::Query;
 
 /// Nodes asked for where a slot has no finger yet: any will do at first, and a long list on its way back costs more than
@@ -82,6 +83,9 @@ impl Machine {
             let measured = self.book.round_trip(candidate.id).filter(|_| self.book.is_connected(candidate.id));
             if self.fingers.finger(slot).is_none() {
                 self.fingers.ask(slot, candidate);
+                if self.config.has(Bug::UnprovenFinger) {
+                    self.fingers.answered(candidate, true);
+                }
                 self.send(candidate, Message::Link);
                 return true;
             }

@@ -11,6 +11,7 @@ use crate::id::{Interval, Key, NodeId};
 use crate::io::{Output, Verdict};
 use crate::message::{Message, Peer, Purpose, Routed};
 use crate::order;
+use crate::planted::Bug;
 use crate::transit::{Aim, Parcel, Transit};
 use crate::window::Name;
 use crate::wire::MAX_PAYLOAD;
@@ -90,7 +91,11 @@ impl Machine {
     fn next_hop(&self, transit: &Transit) -> Next {
         let Some(key) = transit.routed.envelope.key else { return Next::Hold };
         let previous = transit.previous.id;
-        if self.ring.owns(key) {
+        let owned = if self.config.has(Bug::ClosedOpenRange) { key.plus_power(0) } else { key };
+        let believed =
+            self.config.has(Bug::PreviousHopsWord) && Interval::open_closed(previous, self.me.id).contains(key);
+        let all = self.config.has(Bug::OwnsAllWithoutPredecessor) && self.ring.predecessor().is_none();
+        if self.ring.owns(owned) || believed || all {
             return Next::Mine;
         }
         if self.may_inherit(previous, key) {
@@ -229,7 +234,7 @@ impl Machine {
             return;
         }
         let mut routed = transit.routed.clone();
-        routed.envelope.hops += 1;
+        routed.envelope.hops += u8::from(!self.config.has(Bug::HopsNotCounted));
         let via = &mut routed.envelope.via;
         // Where it has come round to this node again, the answer need not go round as well.
         let here = via.iter().position(|node| *node == self.me.id).unwrap_or(via.len());

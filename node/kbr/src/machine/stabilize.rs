@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::id::NodeId;
 use crate::io::Output;
 use crate::message::{Message, Peer};
+use crate::planted::Bug;
 use crate::probes::TRIES;
 use crate::questions::Query;
 use crate::time::Time;
@@ -137,9 +138,14 @@ impl Machine {
             self.end_round();
             return;
         }
+        let successors = if self.config.has(Bug::ListNotCopied) { self.ring.successors().to_vec() } else { successors };
         self.adopt_successors(successor, &successors);
         let between = predecessors.first().copied();
         let between = between.filter(|peer| self.ring.is_nearer_successor(peer.id) && !self.probes.is_lost(peer.id));
+        if let Some(peer) = between.filter(|_| self.config.has(Bug::UnheardSuccessor)) {
+            let list = self.ring.successors().to_vec();
+            self.adopt_successors(peer, &list);
+        }
         self.stabilizer.round = between.and_then(|peer| self.ask_neighbours(peer, Query::Between));
         if self.stabilizer.round.is_none() {
             self.finish_round();
@@ -159,6 +165,9 @@ impl Machine {
 
     pub(super) fn on_between_answer(&mut self, between: Peer, answer: Answer) {
         self.stabilizer.round = None;
+        if self.config.has(Bug::RoundNotResumed) && answer.is_none() {
+            return;
+        }
         if let Some((_, successors)) = answer
             && self.ring.is_nearer_successor(between.id)
         {
@@ -224,7 +233,9 @@ impl Machine {
             return;
         }
         match self.ring.predecessor() {
+            None if self.config.has(Bug::FirstNotifierIgnored) => {}
             Some(predecessor) if predecessor.id == from.id => {}
+            Some(_) if self.config.has(Bug::AnyNotifier) => self.ring.insert_predecessor(from),
             Some(predecessor) if !self.ring.is_nearer_predecessor(from.id) => {
                 self.notifier = Some(from);
                 self.probe(predecessor);

@@ -9,6 +9,7 @@
 //! `PROST_MODEL_DEPTH` is the number of delays by which each search exceeds its usual bound. `PROST_MODEL_REPLAY` is
 //! a schedule to run again and print.
 
+mod bug;
 mod events;
 mod invariant;
 mod log;
@@ -55,7 +56,7 @@ const FALLING: [u64; 2] = [66, 33];
 
 /// Searches rings of so many members, and fails where that came to less than `floor`: schedules, and states.
 fn check(length: usize, members: usize, floor: (u64, u64)) {
-    let start = |joiners: [u64; 2]| Start { length, members, joiners: joiners.to_vec() };
+    let start = |joiners: [u64; 2]| Start { length, members, joiners: joiners.to_vec(), bug: None };
     let mut scripts = vec![
         (APART, (1, 0, 1, 1, 40)),
         (APART, (0, 1, 1, 1, 24)),

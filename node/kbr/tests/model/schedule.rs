@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::bug::Bug;
 use crate::events::Delay;
 use crate::invariant;
 use crate::world::{Place, World};
@@ -116,11 +117,13 @@ pub(crate) struct Start {
     pub(crate) members: usize,
     /// Where nodes will join, in hundredths of the way from member to member.
     pub(crate) joiners: Vec<u64>,
+    /// The error that every machine makes, in tests of the search itself.
+    pub(crate) bug: Option<Bug>,
 }
 
 impl Start {
     pub(crate) fn world(&self) -> World {
-        World::ring(self.length, self.members, &self.joiners)
+        World::ring(self.length, self.members, &self.joiners, self.bug)
     }
 }
 
@@ -177,7 +180,7 @@ pub(crate) fn finish(world: &mut World, mut each: impl FnMut(&World)) -> Result<
 /// As `length/members/joiners: steps move, steps move`.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Start { length, members, joiners } = &self.start;
+        let Start { length, members, joiners, .. } = &self.start;
         let joiners: Vec<String> = joiners.iter().map(u64::to_string).collect();
         let moves: Vec<String> = self.moves.iter().map(|(steps, one)| format!("{steps} {one}")).collect();
         write!(f, "{length}/{members}/{}: {}", joiners.join("+"), moves.join(", "))
@@ -194,7 +197,7 @@ impl FromStr for Schedule {
         };
         let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
         let joiners = joiners.split('+').filter(|text| !text.is_empty()).map(number).collect::<Result<_, _>>()?;
-        let start = Start { length: number(length)? as usize, members: number(members)? as usize, joiners };
+        let start = Start { length: number(length)? as usize, members: number(members)? as usize, joiners, bug: None };
         let moves = moves.split(", ").filter(|text| !text.is_empty()).map(|text| {
             let (steps, one) = text.split_once(' ').ok_or("a move without steps")?;
             Ok::<_, String>((number(steps)? as u32, one.parse()?))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use prost_kbr::{Config, Id, Input, Machine, Message, NodeId, Output, Peer, RingView, Time};
 
+use crate::bug::{self, Bug};
 use crate::events::{Delay, Event, Pending};
 use crate::{invariant, signature};
 
@@ -48,6 +49,8 @@ pub(crate) struct World {
     pub(crate) length: usize,
     /// How many nodes the ring had in the beginning.
     pub(crate) members: usize,
+    /// The error that every machine makes.
+    bug: Option<Bug>,
     pub(crate) nodes: Vec<Rc<Node>>,
     pub(crate) pending: Vec<Pending>,
     /// Who believes to have a connection to whom.
@@ -86,11 +89,12 @@ fn address(place: Place) -> SocketAddr {
 impl World {
     /// A ring of `members` with lists of `length`, ideal and calm, and nodes that have not joined yet: one for each
     /// of `joiners`, which names the point where it stands, in hundredths of the way from member to member.
-    pub(crate) fn ring(length: usize, members: usize, joiners: &[u64]) -> World {
+    pub(crate) fn ring(length: usize, members: usize, joiners: &[u64], bug: Option<Bug>) -> World {
         let mut world = World {
             now: Time::from_micros(1_000_000),
             length,
             members,
+            bug,
             nodes: Vec::new(),
             pending: Vec::new(),
             connected: BTreeSet::new(),
@@ -126,6 +130,7 @@ impl World {
             connections: 0,
             ..Config::default()
         };
+        let config = bug::plant(config, self.bug);
         let machine = Machine::new(peer, config, [place as u8 + 1; 32], self.now);
         self.nodes.push(Rc::new(Node {
             view: machine.view(),

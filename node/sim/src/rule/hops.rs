@@ -26,6 +26,31 @@ struct Trail {
     whole: bool,
     /// Who was sent it, with which hop count.
     arrivals: Vec<(Index, u8)>,
+    /// How often it was sent, by all nodes together.
+    sent: u32,
+    /// Who has sent it, with which hop count.
+    departures: Vec<(Index, u8)>,
+}
+
+/// How much is sent, since somebody asked last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Flow {
+    /// Hops of all messages.
+    pub(super) hops: u32,
+    /// Those of them that their node had made before.
+    pub(super) repeats: u32,
+    /// The message that was sent most often until now: where, which, and how often.
+    pub(super) most: Option<(Time, Index, (NodeId, MessageId), u32)>,
+}
+
+impl Flow {
+    fn hop(&mut self, now: Time, from: Index, name: (NodeId, MessageId), sent: u32, repeats: bool) {
+        self.hops += 1;
+        self.repeats += u32::from(repeats);
+        if self.most.is_none_or(|(.., most)| sent > most) {
+            self.most = Some((now, from, name, sent));
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +60,9 @@ struct Log {
     broken: Option<Broken>,
     /// A message that runs in circles, and its last stations.
     looped: Option<(Broken, Vec<Index>)>,
+    flow: Flow,
     most_visits: u32,
+    most_sent: u32,
 }
 
 /// The ways of the messages that are under way, filled by the world's observer and judged by [`Hops`].
@@ -62,6 +89,16 @@ impl Trails {
         }
     }
 
+    /// How much was sent since the last time that this was asked.
+    pub(super) fn take_flow(&self) -> Flow {
+        core::mem::take(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner).flow)
+    }
+
+    /// How often one message was sent at most, by all nodes together.
+    pub fn most_sent(&self) -> u32 {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).most_sent
+    }
+
     /// Most distinct hop counts that one message came to one node with.
     pub fn most_visits(&self) -> u32 {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).most_visits
@@ -82,13 +119,23 @@ impl Log {
         (from, to, hops): (Index, Index, u8),
         max_hops: u8,
     ) -> Result<(), String> {
+        if hops == 0 {
+            return Err(format!("message {name:?} leaves and no hop is counted"));
+        }
         if hops > max_hops {
             return Err(format!("message {name:?} goes on with {hops} hops"));
         }
         let trail = self.trails.entry(name).or_insert_with(|| {
             self.order.push_back(name);
-            Trail { first: from, whole: hops == 1, arrivals: Vec::new() }
+            Trail { first: from, whole: hops == 1, arrivals: Vec::new(), sent: 0, departures: Vec::new() }
         });
+        trail.sent += 1;
+        self.most_sent = self.most_sent.max(trail.sent);
+        let repeats = trail.departures.contains(&(from, hops));
+        if !repeats {
+            trail.departures.push((from, hops));
+        }
+        self.flow.hop(now, from, name, trail.sent, repeats);
         let came = trail.arrivals.contains(&(from, hops.wrapping_sub(1)));
         let starts = hops == 1 && from == trail.first;
         if !trail.arrivals.contains(&(to, hops)) {

@@ -152,7 +152,7 @@ impl Judge {
         // First what has ended: a node that leaves ends its lookups, and is gone at the same instant.
         let ended = self.ended(seen);
         let changed: Vec<Index> = seats.iter().map(|(node, _)| *node).collect();
-        let (mut lost, mut false_death) = (false, false);
+        let (mut lost, mut false_death) = (false, None);
         let members = self.picture.members().len();
         let mut moved = false;
         for (node, seat) in seats {
@@ -162,14 +162,14 @@ impl Judge {
             let change = self.picture.set(now, node, seat);
             moved |= change.joined.is_some() || change.lost.is_some();
             lost |= change.lost.is_some();
-            false_death |= change.false_death.is_some();
+            false_death = false_death.or(change.false_death.map(|dead| (node, dead)));
             self.tally.false_deaths += u64::from(change.false_death.is_some());
         }
         if moved || members != self.picture.members().len() {
             self.lookups.members_changed(&self.picture);
         }
-        self.reconsider(now, lost, false_death);
-        self.ask_rules(now, &changed, &ended);
+        self.reconsider(now, lost, false_death.is_some());
+        self.ask_rules(now, &changed, false_death, &ended);
     }
 
     /// Whether the operating assumption still holds, or holds again.
@@ -223,12 +223,13 @@ impl Judge {
         }
     }
 
-    fn ask_rules(&mut self, now: Time, changed: &[Index], ended: &[Ended]) {
+    fn ask_rules(&mut self, now: Time, changed: &[Index], false_death: Option<(Index, NodeId)>, ended: &[Ended]) {
         let overdue = self.lookups.overdue(now);
         let Judge { picture, assumption, ideal_by, calm_since, lookups, .. } = self;
         let (picture, assumption, ideal_by, calm_since) = (&*picture, &*assumption, *ideal_by, *calm_since);
         let (overdue, excused) = (&overdue, lookups.excused());
-        let moment = Moment { now, picture, changed, assumption, ended, overdue, ideal_by, calm_since, excused };
+        let moment =
+            Moment { now, picture, changed, assumption, false_death, ended, overdue, ideal_by, calm_since, excused };
         for slot in &mut self.rules {
             let Some(rule) = slot else { continue };
             if let Err(broken) = rule.check(&moment) {
@@ -270,7 +271,7 @@ impl Judge {
 
     /// What it has counted.
     pub fn tally(&self) -> Tally {
-        Tally { most_visits: self.trails.most_visits(), ..self.tally.clone() }
+        Tally { most_visits: self.trails.most_visits(), most_sent: self.trails.most_sent(), ..self.tally.clone() }
     }
 
     /// Every rule that was broken, in order of time.

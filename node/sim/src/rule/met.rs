@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use prost_kbr::{NodeId, Time};
+use prost_kbr::{Interval, NodeId, Time};
 
 use super::{Broken, Moment, Rule};
 use crate::Index;
@@ -12,11 +12,13 @@ use crate::Index;
 /// asked at once: it answers, or a dial fails and so does the ping after it.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// The first predecessor and each finger have been connected with in this life of the node; so has the first
-/// successor, at the latest 30 seconds after it became the first, or after the
-/// node stood still. Entries further down a list are hearsay by design.
+/// The first predecessor and each finger have been connected with in this life of the node; so has the first successor:
+/// from the first where it stands before the one there was, as only a node that has answered may (Zave 2017, stabilise),
+/// and at the latest 30 seconds after it has moved up in the list, or after the node stood still. Entries further down a
+/// list are hearsay by design.
 #[derive(Debug, Default)]
 pub struct Met {
+    first: BTreeMap<Index, NodeId>,
     since: BTreeMap<Index, (NodeId, Time)>,
 }
 
@@ -29,11 +31,18 @@ impl Rule for Met {
         for node in moment.changed {
             let Some(seat) = moment.picture.seat(*node) else {
                 self.since.remove(node);
+                self.first.remove(node);
                 continue;
             };
             let first = seat.successors.first().copied();
             if let Some(unmet) = seat.unmet.iter().find(|id| Some(**id) != first || seat.fingers.contains(*id)) {
                 return Err(Broken::at(moment.now, *node, format!("routes through {unmet:?}, which it never met")));
+            }
+            let before = first.and_then(|first| self.first.insert(*node, first)).unwrap_or(seat.id);
+            let nearer = first.filter(|first| Interval::open(seat.id, before).contains(*first));
+            if let Some(unmet) = nearer.filter(|first| seat.unmet.contains(first)) {
+                let text = format!("takes {unmet:?}, which it never met, for its successor");
+                return Err(Broken::at(moment.now, *node, text));
             }
             match first.filter(|first| seat.unmet.contains(first)) {
                 None => {

@@ -27,6 +27,8 @@ pub struct Tally {
     pub held_us: u64,
     /// Most distinct hop counts that one message came to one node with.
     pub most_visits: u32,
+    /// How often one message was sent at most, by all nodes together.
+    pub most_sent: u32,
 }
 
 impl Tally {
@@ -40,6 +42,7 @@ impl Tally {
         self.false_deaths += other.false_deaths;
         self.held_us += other.held_us;
         self.most_visits = self.most_visits.max(other.most_visits);
+        self.most_sent = self.most_sent.max(other.most_sent);
         for (reason, count) in &other.breaks {
             *self.breaks.entry(*reason).or_default() += count;
         }

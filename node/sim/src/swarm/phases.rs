@@ -34,7 +34,21 @@ pub fn run(seed: u64) -> Verdict {
 /// Does the run of these options, and writes a line for each input of each node where a trace is asked for. A panic in
 /// it is a violation like others.
 pub fn run_with(options: Options, trace: Option<Box<dyn Write + Send>>) -> Verdict {
-    let mut stage = Stage::new(options);
+    let routing = options.routing();
+    play(Stage::new(options, routing), trace)
+}
+
+/// The same with nodes that make an error, if any. More events than `most_events` are a violation: an error can have
+/// messages multiply without end.
+#[cfg(feature = "planted")]
+pub fn run_planted(options: Options, bug: Option<prost_kbr::planted::Bug>, most_events: u64) -> Verdict {
+    let routing = prost_kbr::Config { planted: bug, ..options.routing() };
+    let mut stage = Stage::new(options, routing);
+    stage.most_events = most_events;
+    play(stage, None)
+}
+
+fn play(mut stage: Stage, trace: Option<Box<dyn Write + Send>>) -> Verdict {
     if let Some(trace) = trace {
         stage.world.trace_to(trace);
     }
@@ -191,6 +205,10 @@ impl Course {
                 let key = stage.key();
                 stage.ask(node, key);
             }
+            // Where one range ends and the next begins: keys that random ones never meet.
+            let end = stage.some_id();
+            stage.ask(node, end);
+            stage.ask(node, end.plus_power(0));
         }
         let end = stage.now() + stage.options.routing().deadline + Duration::from_secs(5);
         while stage.judge.open_lookups() > 0 && stage.now() < end && !stage.is_broken() {

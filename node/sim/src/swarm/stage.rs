@@ -4,13 +4,13 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use prost_kbr::{Id, Key, RingState, Time};
+use prost_kbr::{Config, Id, Key, RingState, Time};
 use prost_manager::Search;
 
 use super::conditions::{Conditions, Effect};
 use super::{FaultId, Options, Spread};
 use crate::random::Random;
-use crate::rule::{Judge, Limits};
+use crate::rule::{Broken, Judge, Limits};
 use crate::world::Act;
 use crate::{Index, World, WorldConfig};
 
@@ -34,17 +34,18 @@ pub(super) struct Stage {
     /// Dead processes that start again, and clones that die, and when.
     pub(super) returning: BTreeSet<(Time, Index)>,
     pub(super) strikes: BTreeMap<FaultId, u64>,
+    /// Events after which the run is given up as one that does not end.
+    pub(super) most_events: u64,
     conditions: Conditions,
     next_lookup: Option<Time>,
     requests: u64,
 }
 
 impl Stage {
-    pub(super) fn new(options: Options) -> Stage {
+    pub(super) fn new(options: Options, routing: Config) -> Stage {
         let (least, most) = (options.rtt_least_ms, options.rtt_most_ms);
         let latency = Spread::new(options.seed, Duration::from_millis(least), Duration::from_millis(most));
         let conditions = Conditions::new(f64::from(options.jitter_pm) / 1000.0);
-        let routing = options.routing();
         let judge = Judge::new(Limits::from(&routing));
         let config = WorldConfig {
             seed: options.seed,
@@ -66,6 +67,7 @@ impl Stage {
             slow: BTreeSet::new(),
             returning: BTreeSet::new(),
             strikes: BTreeMap::new(),
+            most_events: u64::MAX,
             conditions,
             next_lookup: None,
             requests: 0,
@@ -87,6 +89,10 @@ impl Stage {
             let next = self.next_lookup.unwrap_or(until).min(until);
             while self.world.step(next) {
                 self.look();
+                if self.world.events() > self.most_events {
+                    let text = format!("{} events, and no end", self.most_events);
+                    self.judge.report("H1 bounded work", Broken::somewhere(self.now(), text));
+                }
                 if self.is_broken() {
                     return;
                 }
@@ -135,6 +141,12 @@ impl Stage {
         let mut bytes = [0; Id::LEN];
         bytes.fill_with(|| self.random.number() as u8);
         Id::from_bytes(bytes)
+    }
+
+    /// The id of some member.
+    pub(super) fn some_id(&mut self) -> Id {
+        let ids: Vec<Id> = self.judge.picture().members().keys().copied().collect();
+        self.random.pick(&ids).copied().unwrap_or_default()
     }
 
     /// Nodes whose process runs, without clones.
