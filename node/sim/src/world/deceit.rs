@@ -55,7 +55,7 @@ impl World {
 fn claim(me: Peer, routed: &Routed) -> Message {
     let envelope = &routed.envelope;
     let replicas = match envelope.purpose {
-        Purpose::Replicas(_) | Purpose::Finger => vec![me],
+        Purpose::Replicas(_) | Purpose::Finger(_) => vec![me],
         Purpose::App(_) | Purpose::Lookup => Vec::new(),
     };
     let (id, purpose, hops) = (envelope.id, envelope.purpose, envelope.hops);
