@@ -60,15 +60,14 @@ impl Machine {
         self.seek(id, key, paths.clamp(1, MAX_PATHS).into());
     }
 
-    /// Half of a lookup's time is over. One that is asked node by node already goes on, or begins again over as many paths.
+    /// Half of a lookup's time is over. One that is asked node by node already ends with what its paths have found, and
+    /// begins again over as many where they have found nobody.
     pub(super) fn seek_again(&mut self, id: MessageId, key: Key) {
-        let count = match self.seeks.0.get(&id) {
-            None => 1,
-            Some(seek) if seek.paths.iter().any(|path| path.asking) => return,
-            Some(seek) => seek.paths.len(),
-        };
-        self.seeks.forget(id);
-        self.seek(id, key, count);
+        let count = self.seeks.0.get(&id).map_or(1, |seek| seek.paths.len());
+        if !self.conclude(id) {
+            self.seeks.forget(id);
+            self.seek(id, key, count);
+        }
     }
 
     /// Begins or begins again.
@@ -132,16 +131,21 @@ impl Machine {
 
     /// All paths have ended: the lookup has, where one of them has found someone. Else it waits for a second attempt.
     fn end_seek(&mut self, id: MessageId) {
-        let Some(seek) = self.seeks.0.get(&id).filter(|seek| seek.paths.iter().all(|path| !path.asking)) else {
-            return;
-        };
+        if self.seeks.0.get(&id).is_some_and(|seek| seek.paths.iter().all(|path| !path.asking)) {
+            self.conclude(id);
+        }
+    }
+
+    /// Ends a lookup with the nearest after the key of the nodes that its paths have found. Says whether there is one.
+    fn conclude(&mut self, id: MessageId) -> bool {
+        let Some(seek) = self.seeks.0.get(&id) else { return false };
         let key = seek.key;
         let found = seek.paths.iter().filter_map(|path| path.found).min_by_key(|peer| key.distance_to(peer.id));
         let hops = seek.paths.iter().map(|path| path.steps).max().unwrap_or(0);
-        if let Some(owner) = found {
-            let failed = Outcome::failed(id, Purpose::Lookup, Failure::Unreachable);
-            self.end(Outcome { result: Ok(owner), hops, ..failed });
-        }
+        let Some(owner) = found else { return false };
+        let failed = Outcome::failed(id, Purpose::Lookup, Failure::Unreachable);
+        self.end(Outcome { result: Ok(owner), hops, ..failed });
+        true
     }
 
     pub(super) fn on_get_next(&mut self, from: Peer, request: u64, key: Key) {
