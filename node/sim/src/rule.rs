@@ -25,6 +25,7 @@ mod tally;
 mod well_formed;
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use prost_kbr::{NodeId, Outcome, Time};
 
@@ -106,6 +107,8 @@ pub struct Moment<'a> {
     pub ideal_by: Option<Time>,
     /// Since when no fault has disturbed the network or any process, as the driver says; none while one does.
     pub calm_since: Option<Time>,
+    /// Nodes that stand still, are slow or have a wrong clock, and until when that lasts at most.
+    pub excused: &'a BTreeMap<Index, Time>,
 }
 
 /// How long what a fault has disturbed may go on after it.
@@ -114,7 +117,14 @@ const AFTERMATH: Duration = Duration::from_secs(30);
 impl Moment<'_> {
     /// Whether nothing has been disturbed since the run began, or for so long that nothing of it is left.
     pub fn is_undisturbed(&self) -> bool {
-        self.calm_since.is_some_and(|since| since == Time::ZERO || self.now.since(since) >= AFTERMATH)
+        let over = |end: Time| self.now >= end + AFTERMATH;
+        self.calm_since
+            .is_some_and(|since| since == Time::ZERO || over(since) && self.excused.values().all(|end| over(*end)))
+    }
+
+    /// Whether a node may still be handling what it was sent long ago.
+    pub fn is_behind(&self, node: Index) -> bool {
+        self.excused.get(&node).is_some_and(|end| self.now < *end + AFTERMATH)
     }
 }
 

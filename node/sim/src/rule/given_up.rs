@@ -10,7 +10,7 @@ use crate::Index;
 
 /// How long after it became a member a node may be given up: a frame in which its process said that it was none yet may
 /// still be under way.
-const YOUNG: Duration = Duration::from_secs(10);
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// The first neighbours of a member, and how many nodes it has declared dead.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ impl Rule for GivenUp {
             for (at, (old, new, place)) in pairs.into_iter().enumerate() {
                 let Some(old) = old.filter(|old| new.is_none_or(|new| way(new)[at] > way(*old)[at])) else { continue };
                 let joined = moment.picture.joined_at(old);
-                if joined.is_some_and(|joined| moment.now.since(joined) > YOUNG) {
+                if !moment.is_behind(*node) && joined.is_some_and(|joined| moment.now.since(joined) > YOUNG) {
                     let text = format!("gives up {old:?}, which lives, as its {place} for {new:?}");
                     return Err(Broken::at(moment.now, *node, text));
                 }

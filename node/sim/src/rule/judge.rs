@@ -193,10 +193,11 @@ impl Judge {
 
     fn ask_rules(&mut self, now: Time, changed: &[Index], false_death: Option<(Index, NodeId)>, ended: &[Ended]) {
         let overdue = self.lookups.overdue(now);
-        let Judge { picture, assumption, ideal_by, calm_since, .. } = self;
+        let Judge { picture, assumption, ideal_by, calm_since, lookups, .. } = self;
         let (picture, assumption, ideal_by, calm_since) = (&*picture, &*assumption, *ideal_by, *calm_since);
-        let overdue = &overdue;
-        let moment = Moment { now, picture, changed, assumption, false_death, ended, overdue, ideal_by, calm_since };
+        let (overdue, excused) = (&overdue, lookups.excused());
+        let moment =
+            Moment { now, picture, changed, assumption, false_death, ended, overdue, ideal_by, calm_since, excused };
         for slot in &mut self.rules {
             let Some(rule) = slot else { continue };
             if let Err(broken) = rule.check(&moment) {

@@ -88,6 +88,11 @@ impl Lookups {
         *excused = until.max(*excused);
     }
 
+    /// The nodes that may be late, and until when.
+    pub fn excused(&self) -> &BTreeMap<Index, Time> {
+        &self.excused
+    }
+
     /// Takes the lookups that should have ended.
     pub fn overdue(&mut self, now: Time) -> Vec<Asked> {
         let mut overdue = Vec::new();
