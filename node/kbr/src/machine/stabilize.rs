@@ -30,13 +30,11 @@ pub(super) struct Stabilizer {
     /// Whom the question of this round has told that this node takes itself for its predecessor.
     notified: Option<NodeId>,
     unanswered: u8,
-    /// Whether this round asks the predecessor as well: every other one does.
-    refreshed: bool,
 }
 
 impl Stabilizer {
     pub(super) fn new(period: Duration) -> Stabilizer {
-        Stabilizer { period, due: None, round: None, changed: false, notified: None, unanswered: 0, refreshed: false }
+        Stabilizer { period, due: None, round: None, changed: false, notified: None, unanswered: 0 }
     }
 }
 
@@ -55,9 +53,7 @@ impl Machine {
         }
         self.stats.stabilize_rounds += 1;
         self.stabilizer.due = None;
-        // What is before the predecessor changes as often as what is after the successor, and less depends on it.
-        self.stabilizer.refreshed = !self.stabilizer.refreshed || self.is_catching_up();
-        if let Some(predecessor) = self.ring.predecessor().filter(|_| self.stabilizer.refreshed) {
+        if let Some(predecessor) = self.ring.predecessor() {
             self.ask_neighbours(predecessor, Query::Refresh);
         }
         match self.ring.successor() {

@@ -22,7 +22,8 @@ struct Near {
 
 /// A member gives its first predecessor and its first successor up for nearer ones, or where it has declared them dead.
 /// One that lives and is a member is not given up for a farther one or for none (Zave 2017, rectify: the predecessor is
-/// replaced if the notifier is nearer or the predecessor is dead). That a live one is declared dead is another matter.
+/// replaced if the notifier is nearer or the predecessor is dead). That a live one is declared dead is another matter:
+/// judged where the operating assumption holds.
 #[derive(Debug, Default)]
 pub struct GivenUp {
     near: BTreeMap<Index, Near>,
@@ -41,8 +42,11 @@ impl Rule for GivenUp {
             };
             let (predecessor, successor) = (seat.predecessors.first().copied(), seat.successors.first().copied());
             let near = Near { predecessor, successor, declared_dead: seat.declared_dead };
-            let Some(before) =
-                self.near.insert(*node, near).filter(|before| before.declared_dead == seat.declared_dead)
+            // Where ids are not unique, or the living were taken for dead, others give them up by what they are told.
+            let Some(before) = self
+                .near
+                .insert(*node, near)
+                .filter(|before| before.declared_dead == seat.declared_dead && moment.assumption.holds())
             else {
                 continue;
             };
