@@ -36,6 +36,7 @@ pub mod stats;
 pub mod time;
 mod transit;
 pub mod view;
+mod wanderers;
 mod window;
 pub mod wire;
 

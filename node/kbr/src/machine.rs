@@ -37,6 +37,7 @@ use crate::stats::Stats;
 use crate::time::Time;
 use crate::transit::{Held, InFlight};
 use crate::view::RingView;
+use crate::wanderers::Wanderers;
 use crate::window::Window;
 
 use catch_up::CatchUp;
@@ -113,6 +114,7 @@ pub struct Machine {
     waiting: Waiting,
     in_flight: InFlight,
     held: Held,
+    wanderers: Wanderers,
     acks: Acks,
     window: Window,
     told: Told,
@@ -157,6 +159,7 @@ impl Machine {
             waiting: Waiting::default(),
             in_flight: InFlight::new(first_seq),
             held: Held::default(),
+            wanderers: Wanderers::default(),
             acks: Acks::default(),
             window: Window::default(),
             told: Told::default(),

@@ -23,7 +23,7 @@ pub struct Stats {
     pub held: u64,
     /// Refused messages passed on to the next node of the replica set.
     pub fallen_over: u64,
-    /// Messages given up for taking too many hops.
+    /// Messages given up for taking too many hops, or for coming here too often.
     pub hop_limit: u64,
     /// Messages given up because their time was over.
     pub expired: u64,

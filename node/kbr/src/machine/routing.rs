@@ -229,6 +229,11 @@ impl Machine {
             self.fail(*transit, Failure::TooManyHops);
             return;
         }
+        let (passed, hops) = (name(&transit.routed), envelope.hops);
+        if !self.wanderers.may_go_on(passed, hops) {
+            self.stats.hop_limit += 1;
+            return;
+        }
         if self.in_flight.waiting(to.id) >= self.config.max_unacknowledged {
             self.overload(*transit);
             return;
