@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::id::NodeId;
@@ -15,33 +15,62 @@ pub(crate) const MAX_BOOK: usize = 1024;
 const MAX_EVICTION_STEPS: usize = 192;
 /// How old the note of an entry's last use may become, so that a busy peer does not cost a note for each frame.
 const USE_GRAIN: Duration = Duration::from_secs(1);
+/// No entry.
+const NONE: Place = Place::MAX;
 
-/// A peer's round-trip time, as in RFC 6298.
+/// Where an entry stands, for as long as it is there.
+type Place = u16;
+
+/// A peer's round-trip time, as in RFC 6298, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 struct Estimate {
-    mean: Duration,
-    deviation: Duration,
+    mean: u64,
+    deviation: u64,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
+    id: NodeId,
     addr: SocketAddr,
     /// Whether the address is one that a live connection of this peer has proven.
     proven: bool,
     connected: bool,
-    estimate: Option<Estimate>,
     /// Timeouts since the last sample: each doubles the next.
-    backoff: u32,
+    backoff: u8,
+    /// The entries used before and after this one.
+    older: Place,
+    newer: Place,
+    estimate: Option<Estimate>,
     heard: Time,
     used: Time,
 }
 
+impl Entry {
+    fn peer(&self) -> Peer {
+        Peer { id: self.id, addr: self.addr }
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.estimate.map(|estimate| Duration::from_nanos(estimate.mean))
+    }
+}
+
 /// A bounded address book. Entries of connected and of pinned nodes stay; of the others, the least recently used goes.
+///
+/// It is most of what a node remembers and is asked at every turn. So entries stand in one piece, and a list by id and a
+/// chain by use lead to them.
 #[derive(Debug, Clone)]
 pub(crate) struct Book {
-    entries: BTreeMap<NodeId, Entry>,
-    by_use: BTreeSet<(Time, NodeId)>,
-    pinned: BTreeSet<NodeId>,
+    entries: Vec<Entry>,
+    /// In order of id. The first bits of the id save most looks at entries.
+    by_id: Vec<(u32, Place)>,
+    /// The ends of the chain in order of last use, and of id among those used at once.
+    oldest: Place,
+    newest: Place,
+    /// In order of id.
+    connected: Vec<NodeId>,
+    /// In order of id.
+    pinned: Vec<NodeId>,
     connections: u64,
     timeout_min: Duration,
     timeout_max: Duration,
@@ -50,9 +79,12 @@ pub(crate) struct Book {
 impl Book {
     pub(crate) fn new(config: &Config) -> Book {
         Book {
-            entries: BTreeMap::new(),
-            by_use: BTreeSet::new(),
-            pinned: BTreeSet::new(),
+            entries: Vec::new(),
+            by_id: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+            connected: Vec::new(),
+            pinned: Vec::new(),
             connections: 0,
             timeout_min: config.timeout_min,
             timeout_max: config.timeout_max,
@@ -61,32 +93,34 @@ impl Book {
 
     /// Remembers where a peer may be dialled, by hearsay. What a connection has proven is not overwritten.
     pub(crate) fn hint(&mut self, now: Time, peer: Peer) {
-        if let Some(entry) = self.entries.get_mut(&peer.id) {
-            if !entry.proven {
-                entry.addr = peer.addr;
-            }
-            self.touch(now, peer.id);
-        } else {
-            self.insert(now, peer);
+        let Some(place) = self.find(peer.id) else { return self.insert(now, peer) };
+        let entry = &mut self.entries[usize::from(place)];
+        if !entry.proven {
+            entry.addr = peer.addr;
         }
+        self.touch(now, place);
     }
 
     /// Notes a connection, which proves the peer's address.
     pub(crate) fn connect(&mut self, now: Time, peer: Peer) {
         self.hint(now, peer);
-        if let Some(entry) = self.entries.get_mut(&peer.id) {
-            entry.addr = peer.addr;
-            entry.proven = true;
-            self.connections += u64::from(!entry.connected);
-            entry.connected = true;
-            entry.heard = now;
+        let Some(entry) = self.entry_mut(peer.id) else { return };
+        entry.addr = peer.addr;
+        entry.proven = true;
+        entry.heard = now;
+        entry.connected = true;
+        if let Err(at) = self.connected.binary_search(&peer.id) {
+            self.connected.insert(at, peer.id);
+            self.connections += 1;
         }
     }
 
     pub(crate) fn disconnect(&mut self, id: NodeId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            self.connections += u64::from(entry.connected);
-            entry.connected = false;
+        let Some(entry) = self.entry_mut(id) else { return };
+        entry.connected = false;
+        if let Ok(at) = self.connected.binary_search(&id) {
+            self.connected.remove(at);
+            self.connections += 1;
         }
     }
 
@@ -97,62 +131,66 @@ impl Book {
 
     /// The peer may come back elsewhere: its address is hearsay from now on.
     pub(crate) fn doubt(&mut self, id: NodeId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+        if let Some(entry) = self.entry_mut(id) {
             entry.proven = false;
         }
     }
 
     /// Notes a sign of life and gives the peer, where it is known.
     pub(crate) fn hear(&mut self, now: Time, id: NodeId) -> Option<Peer> {
-        let entry = self.entries.get_mut(&id)?;
+        let place = self.find(id)?;
+        let entry = &mut self.entries[usize::from(place)];
         entry.heard = now;
-        let peer = Peer { id, addr: entry.addr };
+        let peer = entry.peer();
         if now.since(entry.used) > USE_GRAIN {
-            self.touch(now, id);
+            self.touch(now, place);
         }
         Some(peer)
     }
 
     pub(crate) fn peer(&self, id: NodeId) -> Option<Peer> {
-        self.entries.get(&id).map(|entry| Peer { id, addr: entry.addr })
+        self.entry(id).map(Entry::peer)
     }
 
     /// The connected peer at an address.
     pub(crate) fn connected_at(&self, addr: SocketAddr) -> Option<Peer> {
-        let found = self.entries.iter().find(|(_, entry)| entry.connected && entry.addr == addr);
-        found.map(|(id, _)| Peer { id: *id, addr })
+        let mut connected = self.connected.iter().filter_map(|id| self.peer(*id));
+        connected.find(|peer| peer.addr == addr)
     }
 
     /// Whether someone who was connected, and not lost since, listens at this address.
     pub(crate) fn has_met(&self, addr: SocketAddr) -> bool {
-        self.entries.values().any(|entry| entry.proven && entry.addr == addr)
+        self.entries.iter().any(|entry| entry.proven && entry.addr == addr)
     }
 
     pub(crate) fn is_connected(&self, id: NodeId) -> bool {
-        self.entries.get(&id).is_some_and(|entry| entry.connected)
+        self.entry(id).is_some_and(|entry| entry.connected)
     }
 
     pub(crate) fn heard(&self, id: NodeId) -> Option<Time> {
-        self.entries.get(&id).map(|entry| entry.heard)
+        self.entry(id).map(|entry| entry.heard)
     }
 
     /// Connected peers first, then the others.
     pub(crate) fn all(&self) -> impl Iterator<Item = Peer> {
         let listed = |connected: bool| {
-            let these = self.entries.iter().filter(move |(_, entry)| entry.connected == connected);
-            these.map(|(id, entry)| Peer { id: *id, addr: entry.addr })
+            let entries = self.by_id.iter().map(|(_, place)| &self.entries[usize::from(*place)]);
+            entries.filter(move |entry| entry.connected == connected).map(Entry::peer)
         };
         listed(true).chain(listed(false))
     }
 
     /// Entries of these nodes stay. The caller bounds their number far below [`MAX_BOOK`].
-    pub(crate) fn pin(&mut self, nodes: BTreeSet<NodeId>) {
-        self.pinned = nodes;
+    pub(crate) fn pin(&mut self, nodes: impl Iterator<Item = NodeId>) {
+        self.pinned.clear();
+        self.pinned.extend(nodes);
+        self.pinned.sort_unstable();
+        self.pinned.dedup();
     }
 
     /// A round trip measured here: RFC 6298, section 2.
     pub(crate) fn sample(&mut self, id: NodeId, rtt: Duration) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let (Some(entry), rtt) = (self.entry_mut(id), nanos(rtt)) else { return };
         entry.backoff = 0;
         entry.estimate = Some(match entry.estimate {
             None => Estimate { mean: rtt, deviation: rtt / 2 },
@@ -164,7 +202,7 @@ impl Book {
 
     /// The transport's own estimate, which is smooth already.
     pub(crate) fn measured(&mut self, id: NodeId, rtt: Duration) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let (Some(entry), rtt) = (self.entry_mut(id), nanos(rtt)) else { return };
         let deviation = match entry.estimate {
             None => rtt / 2,
             Some(Estimate { mean, deviation }) => (deviation * 3 + mean.abs_diff(rtt)) / 4,
@@ -174,76 +212,162 @@ impl Book {
 
     /// A timeout: the next is twice as long, until there is a sample.
     pub(crate) fn back_off(&mut self, id: NodeId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+        if let Some(entry) = self.entry_mut(id) {
             entry.backoff = (entry.backoff + 1).min(8);
         }
     }
 
     /// The retransmission timeout of a peer: mean and four deviations, within the configured bounds.
     pub(crate) fn timeout(&self, id: NodeId) -> Duration {
-        let Some(entry) = self.entries.get(&id) else { return self.timeout_max };
-        let Some(Estimate { mean, deviation }) = entry.estimate else { return self.timeout_max };
-        (mean + deviation * 4).clamp(self.timeout_min, self.timeout_max)
+        self.timeout_of(self.entry(id))
     }
 
     /// The same, doubled for each timeout since the last sample.
     pub(crate) fn backed_off_timeout(&self, id: NodeId) -> Duration {
-        let backoff = self.entries.get(&id).map_or(0, |entry| entry.backoff);
-        (self.timeout(id) * (1 << backoff)).min(self.timeout_max)
+        let entry = self.entry(id);
+        let backoff = entry.map_or(0, |entry| entry.backoff);
+        (self.timeout_of(entry) * (1 << backoff)).min(self.timeout_max)
+    }
+
+    fn timeout_of(&self, entry: Option<&Entry>) -> Duration {
+        let Some(Estimate { mean, deviation }) = entry.and_then(|entry| entry.estimate) else {
+            return self.timeout_max;
+        };
+        Duration::from_nanos(mean + deviation * 4).clamp(self.timeout_min, self.timeout_max)
     }
 
     pub(crate) fn round_trip(&self, id: NodeId) -> Option<Duration> {
-        self.entries.get(&id)?.estimate.map(|estimate| estimate.mean)
+        self.entry(id)?.round_trip()
+    }
+
+    /// The smoothed round-trip time of a peer, and whether it is connected.
+    pub(crate) fn link(&self, id: NodeId) -> (Option<Duration>, bool) {
+        self.entry(id).map_or((None, false), |entry| (entry.round_trip(), entry.connected))
     }
 
     /// The smoothed round-trip times of connected peers.
     pub(crate) fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
-        let connected = self.entries.iter().filter(|(_, entry)| entry.connected);
-        connected.filter_map(|(id, entry)| Some((*id, entry.estimate?.mean))).collect()
+        self.connected.iter().filter_map(|id| Some((*id, self.round_trip(*id)?))).collect()
+    }
+
+    /// Where a node stands in the list by id, or would stand.
+    fn search(&self, id: NodeId) -> Result<usize, usize> {
+        let head = head(id);
+        let order = |(other, place): &(u32, Place)| {
+            other.cmp(&head).then_with(|| self.entries[usize::from(*place)].id.cmp(&id))
+        };
+        self.by_id.binary_search_by(order)
+    }
+
+    fn find(&self, id: NodeId) -> Option<Place> {
+        self.search(id).ok().map(|at| self.by_id[at].1)
+    }
+
+    fn entry(&self, id: NodeId) -> Option<&Entry> {
+        self.find(id).map(|place| &self.entries[usize::from(place)])
+    }
+
+    fn entry_mut(&mut self, id: NodeId) -> Option<&mut Entry> {
+        self.find(id).map(|place| &mut self.entries[usize::from(place)])
     }
 
     fn insert(&mut self, now: Time, peer: Peer) {
-        if self.entries.len() >= MAX_BOOK && !self.evict(now) {
-            return;
-        }
         let entry = Entry {
+            id: peer.id,
             addr: peer.addr,
             proven: false,
             connected: false,
-            estimate: None,
             backoff: 0,
+            older: NONE,
+            newer: NONE,
+            estimate: None,
             heard: Time::ZERO,
             used: now,
         };
-        self.entries.insert(peer.id, entry);
-        self.by_use.insert((now, peer.id));
+        let place = if self.entries.len() < MAX_BOOK {
+            self.entries.push(entry);
+            (self.entries.len() - 1) as Place
+        } else if let Some(place) = self.evict(now) {
+            self.entries[usize::from(place)] = entry;
+            place
+        } else {
+            return;
+        };
+        if let Err(at) = self.search(peer.id) {
+            self.by_id.insert(at, (head(peer.id), place));
+        }
+        self.link_in(place);
     }
 
-    fn touch(&mut self, now: Time, id: NodeId) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.used != now {
-            self.by_use.remove(&(entry.used, id));
-            self.by_use.insert((now, id));
-            entry.used = now;
+    fn touch(&mut self, now: Time, place: Place) {
+        if self.entries[usize::from(place)].used != now {
+            self.link_out(place);
+            self.entries[usize::from(place)].used = now;
+            self.link_in(place);
         }
     }
 
-    fn evict(&mut self, now: Time) -> bool {
+    /// Makes room for one; gives the place that is free then.
+    fn evict(&mut self, now: Time) -> Option<Place> {
         for _ in 0..MAX_EVICTION_STEPS {
-            let Some((used, id)) = self.by_use.first().copied() else { return false };
-            if self.pinned.contains(&id) || self.is_connected(id) {
+            let place = self.oldest;
+            let Entry { id, used, connected, .. } = *self.entries.get(usize::from(place))?;
+            if connected || self.pinned.binary_search(&id).is_ok() {
                 if used == now {
-                    return false;
+                    return None;
                 }
-                self.touch(now, id);
+                self.touch(now, place);
                 continue;
             }
-            self.by_use.remove(&(used, id));
-            self.entries.remove(&id);
-            return true;
+            if let Ok(at) = self.search(id) {
+                self.by_id.remove(at);
+            }
+            self.link_out(place);
+            return Some(place);
         }
-        false
+        None
     }
+
+    /// Puts an entry into the chain by use. Its place is at the end, or a few before it.
+    fn link_in(&mut self, place: Place) {
+        let key = |entry: &Entry| (entry.used, entry.id);
+        let own = key(&self.entries[usize::from(place)]);
+        let (mut older, mut newer) = (self.newest, NONE);
+        while let Some(entry) = self.entries.get(usize::from(older)).filter(|entry| key(entry) > own) {
+            (older, newer) = (entry.older, older);
+        }
+        let entry = &mut self.entries[usize::from(place)];
+        (entry.older, entry.newer) = (older, newer);
+        self.join(older, place);
+        self.join(place, newer);
+    }
+
+    fn link_out(&mut self, place: Place) {
+        let Entry { older, newer, .. } = self.entries[usize::from(place)];
+        self.join(older, newer);
+    }
+
+    /// Makes two entries follow each other in the chain by use.
+    fn join(&mut self, older: Place, newer: Place) {
+        match self.entries.get_mut(usize::from(older)) {
+            Some(entry) => entry.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.entries.get_mut(usize::from(newer)) {
+            Some(entry) => entry.older = older,
+            None => self.newest = older,
+        }
+    }
+}
+
+/// The first bits of an id.
+fn head(id: NodeId) -> u32 {
+    (id.high() >> 32) as u32
+}
+
+/// A round trip of centuries is none; the bound keeps sums of them from running over.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 16)
 }
 
 #[cfg(test)]
@@ -264,13 +388,13 @@ mod tests {
         let now = Time::from_micros(1);
         book.connect(now, peer(0));
         book.hint(now, peer(1));
-        book.pin([peer(1).id].into());
+        book.pin([peer(1).id].into_iter());
         book.hint(now, Peer { addr: peer(99).addr, ..peer(0) });
         for number in 2..5 * MAX_BOOK as u32 {
             book.hint(now + Duration::from_micros(u64::from(number)), peer(number));
         }
         assert_eq!(book.entries.len(), MAX_BOOK);
-        assert_eq!(book.by_use.len(), MAX_BOOK);
+        assert_eq!(book.by_id.len(), MAX_BOOK);
         assert_eq!(book.peer(peer(0).id), Some(peer(0)));
         assert_eq!(book.peer(peer(1).id), Some(peer(1)));
         assert_eq!(book.peer(peer(2).id), None);

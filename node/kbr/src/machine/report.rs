@@ -138,7 +138,7 @@ impl Machine {
         let kept = self.kept();
         if kept != self.reported.kept {
             let pinned = kept.iter().copied().chain(self.ring.neighbours()).chain(self.backpointers.peers());
-            self.book.pin(pinned.map(|peer| peer.id).collect());
+            self.book.pin(pinned.map(|peer| peer.id));
             self.reported.kept.clone_from(&kept);
             self.outbox.push_back(Output::Keep(kept));
         }

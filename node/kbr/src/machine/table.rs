@@ -61,8 +61,9 @@ impl Table {
         let unknown = micros(UNKNOWN);
         let typical = samples.iter().sum::<u64>().checked_div(samples.len() as u64).unwrap_or(unknown).max(1);
         let link = |peer: &Peer| {
-            let measured = book.round_trip(peer.id).map_or(typical, micros);
-            let time = if book.is_connected(peer.id) { measured / 2 } else { measured * DIAL / 2 };
+            let (measured, connected) = book.link(peer.id);
+            let measured = measured.map_or(typical, micros);
+            let time = if connected { measured / 2 } else { measured * DIAL / 2 };
             Link { way: me.distance_to(peer.id).high(), time, peer: *peer }
         };
         let mut links: Vec<Link> = near.iter().chain(others).map(link).collect();
