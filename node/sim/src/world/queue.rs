@@ -123,6 +123,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn stretch(&self) -> u64 {
+        self.at.as_micros() >> STRETCH
+    }
+
     fn key(&self) -> u128 {
         u128::from(self.at.as_micros()) << 64 | u128::from(self.number)
     }
@@ -140,29 +144,89 @@ impl PartialOrd for Entry {
     }
 }
 
+/// Microseconds of a stretch of time: two to this power.
+const STRETCH: u32 = 16;
+/// Stretches after the present one whose events are kept apart: a little more than the 30 seconds of idle timers.
+const STRETCHES: usize = 512;
+
 /// All that is going to happen. What happens at the same time happens in the order in which it was put in.
-#[derive(Debug, Default)]
+///
+/// A ring has some fifty timers for each node, most of them far ahead. So only the events of the present stretch of time
+/// are in order; those of each later stretch lie in a list until it begins.
+#[derive(Debug)]
 pub(super) struct Queue {
-    heap: BinaryHeap<Entry>,
+    /// Events of the present stretch, and of any before it.
+    present: BinaryHeap<Entry>,
+    /// Those of the stretches after it, one after the other.
+    later: VecDeque<Vec<Entry>>,
+    /// How many are in `later`.
+    waiting: usize,
+    /// Those after that.
+    far: BinaryHeap<Entry>,
+    /// The number of the present stretch.
+    stretch: u64,
     next: u64,
     pub(super) frames: Slab<Frame>,
     pub(super) told: Slab<Told>,
     pub(super) acts: Slab<Act>,
 }
 
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            present: BinaryHeap::new(),
+            later: (0..STRETCHES).map(|_| Vec::new()).collect(),
+            waiting: 0,
+            far: BinaryHeap::new(),
+            stretch: 0,
+            next: 0,
+            frames: Slab::default(),
+            told: Slab::default(),
+            acts: Slab::default(),
+        }
+    }
+}
+
 impl Queue {
     /// Puts in an event.
     pub(super) fn push(&mut self, at: Time, event: Event) {
         self.next += 1;
-        self.heap.push(Entry { at, number: self.next, event });
+        self.put(Entry { at, number: self.next, event });
+    }
+
+    fn put(&mut self, entry: Entry) {
+        match entry.stretch().checked_sub(self.stretch + 1) {
+            None => self.present.push(entry),
+            Some(ahead) if ahead < STRETCHES as u64 => {
+                self.later[ahead as usize].push(entry);
+                self.waiting += 1;
+            }
+            Some(_) => self.far.push(entry),
+        }
     }
 
     /// Takes the next event that happens at `until` or before.
     pub(super) fn pop(&mut self, until: Time) -> Option<(Time, Event)> {
-        if self.heap.peek()?.at > until {
+        while self.present.is_empty() {
+            self.advance()?;
+        }
+        if self.present.peek()?.at > until {
             return None;
         }
-        self.heap.pop().map(|entry| (entry.at, entry.event))
+        self.present.pop().map(|entry| (entry.at, entry.event))
+    }
+
+    /// Goes on to the next stretch, or past those in which nothing happens; none where nothing will ever happen.
+    fn advance(&mut self) -> Option<()> {
+        self.stretch = if self.waiting > 0 { self.stretch + 1 } else { self.far.peek()?.stretch() };
+        let events = self.later.pop_front().unwrap_or_default();
+        self.waiting -= events.len();
+        self.later.push_back(std::mem::replace(&mut self.present, events.into()).into_vec());
+        while self.far.peek().is_some_and(|entry| entry.stretch() <= self.stretch + STRETCHES as u64) {
+            let entry = self.far.pop()?;
+            self.put(entry);
+        }
+        Some(())
     }
 
     /// Throws away what belongs to an event that will not happen.
@@ -196,6 +260,29 @@ mod tests {
         let rest: Vec<_> =
             std::iter::from_fn(|| queue.pop(Time::from_micros(9))).filter_map(|(_, event)| event.node()).collect();
         assert_eq!((first, rest), (vec![1, 3, 4], vec![0, 2]));
+    }
+
+    #[test]
+    fn events_of_all_times_come_in_the_order_of_a_heap_of_all() {
+        let (mut queue, mut random) = (Queue::default(), crate::random::Random::new(3));
+        let (mut model, mut now) = (std::collections::BTreeSet::new(), 0);
+        for number in 0..20_000u32 {
+            let most = 1 << random.below(30);
+            let at = now + random.below(most);
+            queue.push(Time::from_micros(at), Event::Act { slot: number });
+            model.insert((at, number));
+            for _ in 0..random.below(3) {
+                let until = now + random.below(1 << 22);
+                let popped = queue.pop(Time::from_micros(until));
+                let due = model.first().copied().filter(|(at, _)| *at <= until);
+                now = due.map_or(now, |(at, _)| at);
+                due.inspect(|due| assert!(model.remove(due)));
+                let due = due.map(|(at, slot)| (Time::from_micros(at), Event::Act { slot }));
+                assert_eq!(popped, due);
+            }
+        }
+        let rest = std::iter::from_fn(|| queue.pop(Time::from_micros(u64::MAX))).count();
+        assert_eq!(rest, model.len());
     }
 
     #[test]
