@@ -1,8 +1,9 @@
 //! Looks at the world after every event, and asks the rules.
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use prost_kbr::{Key, Message, NodeId, Time};
+use prost_kbr::{Key, Message, NodeId, RingView, Time};
 
 use super::{Asked, Assumption, Broken, Ended, Limits, Lookups, Moment, Picture, Reason, Rule, Seat, Tally, Trails};
 use crate::world::Seen;
@@ -32,8 +33,17 @@ pub struct Judge {
     ideal_since: Option<Time>,
     looked: Time,
     round: Time,
+    /// What each node was like when it was looked at last.
+    glances: Vec<Option<Glance>>,
     tally: Tally,
     broken: Vec<Broken>,
+}
+
+/// Enough of a node to tell whether another look at it could show anything new.
+struct Glance {
+    view: Arc<RingView>,
+    connections: usize,
+    declared_dead: u64,
 }
 
 impl Judge {
@@ -58,6 +68,7 @@ impl Judge {
             ideal_since: None,
             looked: Time::ZERO,
             round: Time::ZERO,
+            glances: Vec::new(),
             tally: Tally::default(),
             broken: Vec::new(),
         }
@@ -100,18 +111,33 @@ impl Judge {
         let all: Vec<Index>;
         let looked = if round {
             self.round = now + ROUND;
-            let live = (0..world.count()).filter(|node| world.is_alive(*node) || self.picture.seat(*node).is_some());
-            all = live.collect();
+            let news = |node: &Index| changed.binary_search(node).is_ok() || self.is_news(world, *node);
+            all = (0..world.count()).filter(news).collect();
             &all
         } else {
             changed
         };
+        self.glances.resize_with(world.count() as usize, || None);
+        for node in looked {
+            self.glances[*node as usize] = glance(world, *node);
+        }
         let seats = looked.iter().map(|node| (*node, seat(world, *node))).collect();
         let before = self.broken.len();
         self.update(now, seats, seen);
         for broken in &mut self.broken[before..] {
             broken.recent = broken.node.map(|node| world.recent(node)).unwrap_or_default();
         }
+    }
+
+    /// Whether a node may have changed since it was looked at last.
+    fn is_news(&self, world: &World, node: Index) -> bool {
+        let (seat, before) = (self.picture.seat(node), self.glances.get(node as usize).and_then(Option::as_ref));
+        let (Some(seat), Some(before), Some(now)) = (seat, before, glance(world, node)) else {
+            return world.is_alive(node) || seat.is_some();
+        };
+        let same = Arc::ptr_eq(&before.view, &now.view)
+            && (before.connections, before.declared_dead) == (now.connections, now.declared_dead);
+        !same || !seat.unmet.is_empty()
     }
 
     /// Takes in what some nodes are like now, and what was seen, and asks the rules.
@@ -245,6 +271,13 @@ impl Judge {
     pub fn broken(&self) -> &[Broken] {
         &self.broken
     }
+}
+
+/// A glance at a node; none where its process does not run.
+fn glance(world: &World, index: Index) -> Option<Glance> {
+    let node = world.node(index)?;
+    let (view, declared_dead) = (node.view(), node.ring().stats().declared_dead);
+    Some(Glance { view, connections: world.connections(index), declared_dead })
 }
 
 /// What a node is like now; none where its process does not run.

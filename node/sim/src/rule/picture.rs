@@ -76,15 +76,22 @@ impl Picture {
         let was = old.as_ref().filter(|seat| seat.joined).map(|seat| seat.id);
         let is = seat.as_ref().filter(|seat| seat.joined).map(|seat| seat.id);
         let false_death = old.as_ref().zip(seat.as_ref()).and_then(|(old, new)| self.false_death(old, new));
+        // What is kept about skips and stranded nodes follows from this and from who is a member.
+        fn place(seat: &Option<Seat>) -> Option<(NodeId, bool, &[NodeId])> {
+            seat.as_ref().map(|seat| (seat.id, seat.joined, &seat.successors[..]))
+        }
+        let same = place(&old) == place(&seat);
         if let Some(seat) = seat {
             self.seats.insert(node, seat);
         }
-        self.withdraw_skips(node);
-        if was != is {
-            self.move_member(now, node, was, is);
+        if !same {
+            self.withdraw_skips(node);
+            if was != is {
+                self.move_member(now, node, was, is);
+            }
+            self.enter_skips(node);
+            self.judge_stranded(node);
         }
-        self.enter_skips(node);
-        self.judge_stranded(node);
         Change { joined: is.filter(|_| was != is), lost: was.filter(|_| was != is), false_death }
     }
 
