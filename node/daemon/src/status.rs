@@ -44,9 +44,9 @@ fn ring_state(state: RingState) -> &'static str {
 }
 
 fn neighbours(view: &RingView, peers: &[Peer]) -> Vec<Neighbour> {
-    let micros = |rtt: &Duration| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+    let micros = |rtt: Duration| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
     let neighbour =
-        |peer: &Peer| Neighbour { id: peer.id, addr: peer.addr, rtt_us: view.round_trips.get(&peer.id).map(micros) };
+        |peer: &Peer| Neighbour { id: peer.id, addr: peer.addr, rtt_us: view.round_trip(peer.id).map(micros) };
     peers.iter().map(neighbour).collect()
 }
 

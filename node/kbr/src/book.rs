@@ -2,7 +2,6 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::id::NodeId;
@@ -34,7 +33,6 @@ struct Entry {
     addr: SocketAddr,
     /// Whether the address is one that a live connection of this peer has proven.
     proven: bool,
-    connected: bool,
     /// Timeouts since the last sample: each doubles the next.
     backoff: u8,
     /// The entries used before and after this one.
@@ -67,8 +65,8 @@ pub(crate) struct Book {
     /// The ends of the chain in order of last use, and of id among those used at once.
     oldest: Place,
     newest: Place,
-    /// In order of id.
-    connected: Vec<NodeId>,
+    /// In order of id. Those that most questions are about, so they are looked for here first.
+    connected: Vec<(NodeId, Place)>,
     /// In order of id.
     pinned: Vec<NodeId>,
     connections: u64,
@@ -104,21 +102,19 @@ impl Book {
     /// Notes a connection, which proves the peer's address.
     pub(crate) fn connect(&mut self, now: Time, peer: Peer) {
         self.hint(now, peer);
-        let Some(entry) = self.entry_mut(peer.id) else { return };
+        let Some(place) = self.find(peer.id) else { return };
+        let entry = &mut self.entries[usize::from(place)];
         entry.addr = peer.addr;
         entry.proven = true;
         entry.heard = now;
-        entry.connected = true;
-        if let Err(at) = self.connected.binary_search(&peer.id) {
-            self.connected.insert(at, peer.id);
+        if let Err(at) = self.search_connected(peer.id) {
+            self.connected.insert(at, (peer.id, place));
             self.connections += 1;
         }
     }
 
     pub(crate) fn disconnect(&mut self, id: NodeId) {
-        let Some(entry) = self.entry_mut(id) else { return };
-        entry.connected = false;
-        if let Ok(at) = self.connected.binary_search(&id) {
+        if let Ok(at) = self.search_connected(id) {
             self.connected.remove(at);
             self.connections += 1;
         }
@@ -154,7 +150,7 @@ impl Book {
 
     /// The connected peer at an address.
     pub(crate) fn connected_at(&self, addr: SocketAddr) -> Option<Peer> {
-        let mut connected = self.connected.iter().filter_map(|id| self.peer(*id));
+        let mut connected = self.connected.iter().map(|(_, place)| self.entries[usize::from(*place)].peer());
         connected.find(|peer| peer.addr == addr)
     }
 
@@ -164,7 +160,7 @@ impl Book {
     }
 
     pub(crate) fn is_connected(&self, id: NodeId) -> bool {
-        self.entry(id).is_some_and(|entry| entry.connected)
+        self.search_connected(id).is_ok()
     }
 
     pub(crate) fn heard(&self, id: NodeId) -> Option<Time> {
@@ -173,11 +169,10 @@ impl Book {
 
     /// Connected peers first, then the others.
     pub(crate) fn all(&self) -> impl Iterator<Item = Peer> {
-        let listed = |connected: bool| {
-            let entries = self.by_id.iter().map(|(_, place)| &self.entries[usize::from(*place)]);
-            entries.filter(move |entry| entry.connected == connected).map(Entry::peer)
-        };
-        listed(true).chain(listed(false))
+        let connected = self.connected.iter().map(|(_, place)| *place);
+        let others = self.by_id.iter().map(|(_, place)| *place);
+        let others = others.filter(|place| !self.is_connected(self.entries[usize::from(*place)].id));
+        connected.chain(others).map(|place| self.entries[usize::from(place)].peer())
     }
 
     /// Entries of these nodes stay. The caller bounds their number far below [`MAX_BOOK`].
@@ -242,12 +237,21 @@ impl Book {
 
     /// The smoothed round-trip time of a peer, and whether it is connected.
     pub(crate) fn link(&self, id: NodeId) -> (Option<Duration>, bool) {
-        self.entry(id).map_or((None, false), |entry| (entry.round_trip(), entry.connected))
+        match self.search_connected(id) {
+            Ok(at) => (self.entries[usize::from(self.connected[at].1)].round_trip(), true),
+            Err(_) => (self.round_trip(id), false),
+        }
     }
 
-    /// The smoothed round-trip times of connected peers.
-    pub(crate) fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
-        self.connected.iter().filter_map(|id| Some((*id, self.round_trip(*id)?))).collect()
+    /// The smoothed round-trip times of connected peers, in order of id.
+    pub(crate) fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        let round_trip = |place: &Place| self.entries[usize::from(*place)].round_trip();
+        self.connected.iter().filter_map(|(id, place)| Some((*id, round_trip(place)?))).collect()
+    }
+
+    /// Where a node stands in the list of connected ones, or would stand.
+    fn search_connected(&self, id: NodeId) -> Result<usize, usize> {
+        self.connected.binary_search_by(|(other, _)| other.cmp(&id))
     }
 
     /// Where a node stands in the list by id, or would stand.
@@ -260,7 +264,10 @@ impl Book {
     }
 
     fn find(&self, id: NodeId) -> Option<Place> {
-        self.search(id).ok().map(|at| self.by_id[at].1)
+        match self.search_connected(id) {
+            Ok(at) => Some(self.connected[at].1),
+            Err(_) => self.search(id).ok().map(|at| self.by_id[at].1),
+        }
     }
 
     fn entry(&self, id: NodeId) -> Option<&Entry> {
@@ -276,7 +283,6 @@ impl Book {
             id: peer.id,
             addr: peer.addr,
             proven: false,
-            connected: false,
             backoff: 0,
             older: NONE,
             newer: NONE,
@@ -311,8 +317,8 @@ impl Book {
     fn evict(&mut self, now: Time) -> Option<Place> {
         for _ in 0..MAX_EVICTION_STEPS {
             let place = self.oldest;
-            let Entry { id, used, connected, .. } = *self.entries.get(usize::from(place))?;
-            if connected || self.pinned.binary_search(&id).is_ok() {
+            let Entry { id, used, .. } = *self.entries.get(usize::from(place))?;
+            if self.is_connected(id) || self.pinned.binary_search(&id).is_ok() {
                 if used == now {
                     return None;
                 }

@@ -1,7 +1,6 @@
 //! What one node knows of the ring, as a value: the Common API's questions are answered from it.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use crate::id::{Interval, Key, NodeId};
 use crate::message::Peer;
@@ -21,8 +20,8 @@ pub struct RingView {
     pub fingers: Vec<Peer>,
     /// Nodes whose finger this node is, in order of id.
     pub backpointers: Vec<Peer>,
-    /// Smoothed round-trip times to connected nodes.
-    pub round_trips: BTreeMap<NodeId, Duration>,
+    /// Smoothed round-trip times to connected nodes, in order of id.
+    pub round_trips: Vec<(NodeId, Duration)>,
 }
 
 /// The first nodes that are, or would become, responsible for a key.
@@ -63,6 +62,12 @@ impl Stretch {
 }
 
 impl RingView {
+    /// The smoothed round-trip time to a node, where it is connected.
+    pub fn round_trip(&self, node: NodeId) -> Option<Duration> {
+        let at = self.round_trips.binary_search_by(|(known, _)| known.cmp(&node)).ok()?;
+        Some(self.round_trips[at].1)
+    }
+
     /// Up to `max` next hops toward `key`, best first. Common API `local_lookup`.
     ///
     /// The node that is responsible comes first where this node knows it, then the nodes before the key, the nearest

@@ -1,7 +1,4 @@
 //! The Common API's questions, against a ring that is known whole.
-
-use std::collections::BTreeMap;
-
 use prost_kbr::{Id, Interval, NodeId, Peer, RingView};
 
 /// Nodes at `count` points, evenly.
@@ -24,7 +21,7 @@ fn view(count: usize, successors: usize, predecessors: usize) -> RingView {
         successors: (1..=successors.min(count - 1)).map(|i| peer(node(i, count))).collect(),
         fingers: Vec::new(),
         backpointers: Vec::new(),
-        round_trips: BTreeMap::new(),
+        round_trips: Vec::new(),
     }
 }
 

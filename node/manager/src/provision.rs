@@ -59,7 +59,7 @@ impl Node {
         let view = self.ring.view();
         let mut known: Vec<Peer> =
             view.successors.iter().chain(&view.predecessors).chain(&view.fingers).copied().collect();
-        known.sort_by_key(|peer| (view.round_trips.get(&peer.id).copied().unwrap_or(Duration::MAX), peer.id));
+        known.sort_by_key(|peer| (view.round_trip(peer.id).unwrap_or(Duration::MAX), peer.id));
         let mut seen = BTreeSet::from([view.me.id]);
         let way = way.iter().copied().zip([Source::PreviousHop, Source::Overlay]);
         way.chain(known.into_iter().map(|peer| (peer, Source::Overlay)))

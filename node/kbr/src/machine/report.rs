@@ -1,7 +1,7 @@
 //! Telling the layer above what has changed, each change once.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::table::Table;
@@ -59,7 +59,7 @@ pub(super) fn outside(me: Peer) -> RingView {
         successors: Vec::new(),
         fingers: Vec::new(),
         backpointers: Vec::new(),
-        round_trips: BTreeMap::new(),
+        round_trips: Vec::new(),
     }
 }
 

@@ -84,7 +84,7 @@ impl Host for State {
 
     fn round_trip(&mut self, node: Id) -> wasmtime::Result<Option<u32>> {
         self.enter(0, ID)?;
-        let round_trip = self.context.view.round_trips.get(&node.into());
+        let round_trip = self.context.view.round_trip(node.into());
         Ok(round_trip.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)))
     }
 

@@ -52,7 +52,7 @@ pub fn context() -> Context {
         successors: Vec::new(),
         fingers: Vec::new(),
         backpointers: Vec::new(),
-        round_trips: BTreeMap::new(),
+        round_trips: Vec::new(),
     };
     Context {
         view: Arc::new(view),
