@@ -1,6 +1,6 @@
 //! What this node knows of other nodes: where to dial them, and how long they take to answer.
 
-use core::net::SocketAddr;
+use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 
 use crate::config::Config;
@@ -27,29 +27,67 @@ struct Estimate {
     deviation: u64,
 }
 
+/// An address in half of the room that [`SocketAddr`] takes.
 #[derive(Debug, Clone)]
-struct Entry {
-    id: NodeId,
-    addr: SocketAddr,
+enum Addr {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl From<SocketAddr> for Addr {
+    fn from(addr: SocketAddr) -> Addr {
+        match addr {
+            SocketAddr::V4(addr) => Addr::V4(addr),
+            SocketAddr::V6(addr) => Addr::V6(Box::new(addr)),
+        }
+    }
+}
+
+/// What is known of a node at first hand.
+#[derive(Debug, Clone, Default)]
+struct Contact {
     /// Whether the address is one that a live connection of this peer has proven.
     proven: bool,
     /// Timeouts since the last sample: each doubles the next.
     backoff: u8,
+    heard: Time,
+    estimate: Option<Estimate>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    id: NodeId,
+    addr: Addr,
     /// The entries used before and after this one.
     older: Place,
     newer: Place,
-    estimate: Option<Estimate>,
-    heard: Time,
     used: Time,
+    /// Apart, as most nodes are known by hearsay alone.
+    contact: Option<Box<Contact>>,
 }
 
 impl Entry {
+    fn addr(&self) -> SocketAddr {
+        match &self.addr {
+            Addr::V4(addr) => SocketAddr::V4(*addr),
+            Addr::V6(addr) => SocketAddr::V6(**addr),
+        }
+    }
+
     fn peer(&self) -> Peer {
-        Peer { id: self.id, addr: self.addr }
+        Peer { id: self.id, addr: self.addr() }
+    }
+
+    fn is_proven(&self) -> bool {
+        self.contact.as_ref().is_some_and(|contact| contact.proven)
+    }
+
+    fn estimate(&self) -> Option<Estimate> {
+        self.contact.as_ref()?.estimate
     }
 
     fn round_trip(&self) -> Option<Duration> {
-        self.estimate.map(|estimate| Duration::from_nanos(estimate.mean))
+        self.estimate().map(|estimate| Duration::from_nanos(estimate.mean))
     }
 }
 
@@ -93,8 +131,8 @@ impl Book {
     pub(crate) fn hint(&mut self, now: Time, peer: Peer) {
         let Some(place) = self.find(peer.id) else { return self.insert(now, peer) };
         let entry = &mut self.entries[usize::from(place)];
-        if !entry.proven {
-            entry.addr = peer.addr;
+        if !entry.is_proven() {
+            entry.addr = peer.addr.into();
         }
         self.touch(now, place);
     }
@@ -104,9 +142,10 @@ impl Book {
         self.hint(now, peer);
         let Some(place) = self.find(peer.id) else { return };
         let entry = &mut self.entries[usize::from(place)];
-        entry.addr = peer.addr;
-        entry.proven = true;
-        entry.heard = now;
+        entry.addr = peer.addr.into();
+        let contact = entry.contact.get_or_insert_default();
+        contact.proven = true;
+        contact.heard = now;
         if let Err(at) = self.search_connected(peer.id) {
             self.connected.insert(at, (peer.id, place));
             self.connections += 1;
@@ -127,8 +166,8 @@ impl Book {
 
     /// The peer may come back elsewhere: its address is hearsay from now on.
     pub(crate) fn doubt(&mut self, id: NodeId) {
-        if let Some(entry) = self.entry_mut(id) {
-            entry.proven = false;
+        if let Some(contact) = self.contact_mut(id) {
+            contact.proven = false;
         }
     }
 
@@ -136,7 +175,7 @@ impl Book {
     pub(crate) fn hear(&mut self, now: Time, id: NodeId) -> Option<Peer> {
         let place = self.find(id)?;
         let entry = &mut self.entries[usize::from(place)];
-        entry.heard = now;
+        entry.contact.get_or_insert_default().heard = now;
         let peer = entry.peer();
         if now.since(entry.used) > USE_GRAIN {
             self.touch(now, place);
@@ -156,7 +195,7 @@ impl Book {
 
     /// Whether someone who was connected, and not lost since, listens at this address.
     pub(crate) fn has_met(&self, addr: SocketAddr) -> bool {
-        self.entries.iter().any(|entry| entry.proven && entry.addr == addr)
+        self.entries.iter().any(|entry| entry.is_proven() && entry.addr() == addr)
     }
 
     pub(crate) fn is_connected(&self, id: NodeId) -> bool {
@@ -164,7 +203,7 @@ impl Book {
     }
 
     pub(crate) fn heard(&self, id: NodeId) -> Option<Time> {
-        self.entry(id).map(|entry| entry.heard)
+        self.entry(id).map(|entry| entry.contact.as_ref().map_or(Time::ZERO, |contact| contact.heard))
     }
 
     /// Connected peers first, then the others.
@@ -185,9 +224,9 @@ impl Book {
 
     /// A round trip measured here: RFC 6298, section 2.
     pub(crate) fn sample(&mut self, id: NodeId, rtt: Duration) {
-        let (Some(entry), rtt) = (self.entry_mut(id), nanos(rtt)) else { return };
-        entry.backoff = 0;
-        entry.estimate = Some(match entry.estimate {
+        let (Some(contact), rtt) = (self.contact_mut(id), nanos(rtt)) else { return };
+        contact.backoff = 0;
+        contact.estimate = Some(match contact.estimate {
             None => Estimate { mean: rtt, deviation: rtt / 2 },
             Some(Estimate { mean, deviation }) => {
                 Estimate { mean: (mean * 7 + rtt) / 8, deviation: (deviation * 3 + mean.abs_diff(rtt)) / 4 }
@@ -197,18 +236,18 @@ impl Book {
 
     /// The transport's own estimate, which is smooth already.
     pub(crate) fn measured(&mut self, id: NodeId, rtt: Duration) {
-        let (Some(entry), rtt) = (self.entry_mut(id), nanos(rtt)) else { return };
-        let deviation = match entry.estimate {
+        let (Some(contact), rtt) = (self.contact_mut(id), nanos(rtt)) else { return };
+        let deviation = match contact.estimate {
             None => rtt / 2,
             Some(Estimate { mean, deviation }) => (deviation * 3 + mean.abs_diff(rtt)) / 4,
         };
-        entry.estimate = Some(Estimate { mean: rtt, deviation });
+        contact.estimate = Some(Estimate { mean: rtt, deviation });
     }
 
     /// A timeout: the next is twice as long, until there is a sample.
     pub(crate) fn back_off(&mut self, id: NodeId) {
-        if let Some(entry) = self.entry_mut(id) {
-            entry.backoff = (entry.backoff + 1).min(8);
+        if let Some(contact) = self.contact_mut(id) {
+            contact.backoff = (contact.backoff + 1).min(8);
         }
     }
 
@@ -220,12 +259,12 @@ impl Book {
     /// The same, doubled for each timeout since the last sample.
     pub(crate) fn backed_off_timeout(&self, id: NodeId) -> Duration {
         let entry = self.entry(id);
-        let backoff = entry.map_or(0, |entry| entry.backoff);
+        let backoff = entry.and_then(|entry| entry.contact.as_ref()).map_or(0, |contact| contact.backoff);
         (self.timeout_of(entry) * (1 << backoff)).min(self.timeout_max)
     }
 
     fn timeout_of(&self, entry: Option<&Entry>) -> Duration {
-        let Some(Estimate { mean, deviation }) = entry.and_then(|entry| entry.estimate) else {
+        let Some(Estimate { mean, deviation }) = entry.and_then(Entry::estimate) else {
             return self.timeout_max;
         };
         Duration::from_nanos(mean + deviation * 4).clamp(self.timeout_min, self.timeout_max)
@@ -274,22 +313,12 @@ impl Book {
         self.find(id).map(|place| &self.entries[usize::from(place)])
     }
 
-    fn entry_mut(&mut self, id: NodeId) -> Option<&mut Entry> {
-        self.find(id).map(|place| &mut self.entries[usize::from(place)])
+    fn contact_mut(&mut self, id: NodeId) -> Option<&mut Contact> {
+        self.find(id).map(|place| &mut **self.entries[usize::from(place)].contact.get_or_insert_default())
     }
 
     fn insert(&mut self, now: Time, peer: Peer) {
-        let entry = Entry {
-            id: peer.id,
-            addr: peer.addr,
-            proven: false,
-            backoff: 0,
-            older: NONE,
-            newer: NONE,
-            estimate: None,
-            heard: Time::ZERO,
-            used: now,
-        };
+        let entry = Entry { id: peer.id, addr: peer.addr.into(), older: NONE, newer: NONE, used: now, contact: None };
         let place = if self.entries.len() < MAX_BOOK {
             self.entries.push(entry);
             (self.entries.len() - 1) as Place

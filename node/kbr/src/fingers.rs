@@ -233,7 +233,8 @@ impl Fingers {
     pub(crate) fn propose(&mut self, slot: Slot, nodes: impl Iterator<Item = Peer>) {
         let taken = self.finger(slot);
         let within = |peer: &Peer| self.slot_of(peer.id) == Some(slot) && taken.is_none_or(|taken| taken.id != peer.id);
-        let nodes: Vec<Peer> = nodes.take(SAMPLES).filter(within).collect();
+        let mut nodes: Vec<Peer> = nodes.take(SAMPLES).filter(within).collect();
+        nodes.shrink_to_fit();
         self.candidates.insert(slot, nodes);
     }
 

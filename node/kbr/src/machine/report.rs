@@ -78,8 +78,8 @@ impl Machine {
         }
         if ring || links || self.now.since(self.reported.viewed) >= VIEW_AGE {
             self.reported.viewed = self.now;
-            self.renew_table();
             self.renew_view();
+            self.renew_table();
         }
     }
 
@@ -88,7 +88,10 @@ impl Machine {
         let others: Vec<Peer> = self.fingers.peers().chain(self.backpointers.peers()).collect();
         let successors = self.ring.successors();
         let farthest = successors.last().map(|peer| (peer.id, successors.len()));
-        self.table = Table::new(self.me.id, &near, &others, farthest, &self.book);
+        self.table = Table::new(self.me.id, &near, &others, farthest, |id| match self.view.round_trip(id) {
+            Some(time) => (Some(time), true),
+            None => self.book.link(id),
+        });
     }
 
     fn report_neighbours(&mut self) {

@@ -7,7 +7,6 @@
 
 use core::time::Duration;
 
-use crate::book::Book;
 use crate::id::{Id, NodeId};
 use crate::message::Peer;
 
@@ -49,19 +48,20 @@ pub(super) struct Way {
 }
 
 impl Table {
-    /// `near` are the nearest neighbours, `farthest` the last known successor and its place in the list.
+    /// `near` are the nearest neighbours, `farthest` the last known successor and its place in the list. `known` gives a
+    /// node's round-trip time, where it was measured, and whether it is connected.
     pub(super) fn new(
         me: NodeId,
         near: &[Peer],
         others: &[Peer],
         farthest: Option<(NodeId, usize)>,
-        book: &Book,
+        known: impl Fn(NodeId) -> (Option<Duration>, bool),
     ) -> Table {
-        let samples: Vec<u64> = near.iter().filter_map(|peer| book.round_trip(peer.id)).map(micros).collect();
+        let samples: Vec<u64> = near.iter().filter_map(|peer| known(peer.id).0).map(micros).collect();
         let unknown = micros(UNKNOWN);
         let typical = samples.iter().sum::<u64>().checked_div(samples.len() as u64).unwrap_or(unknown).max(1);
         let link = |peer: &Peer| {
-            let (measured, connected) = book.link(peer.id);
+            let (measured, connected) = known(peer.id);
             let measured = measured.map_or(typical, micros);
             let time = if connected { measured / 2 } else { measured * DIAL / 2 };
             Link { way: me.distance_to(peer.id).high(), time, peer: *peer }

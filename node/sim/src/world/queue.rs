@@ -221,7 +221,8 @@ impl Queue {
         self.stretch = if self.waiting > 0 { self.stretch + 1 } else { self.far.peek()?.stretch() };
         let events = self.later.pop_front().unwrap_or_default();
         self.waiting -= events.len();
-        self.later.push_back(std::mem::replace(&mut self.present, events.into()).into_vec());
+        self.later.push_back(Vec::new());
+        self.present.extend(events);
         while self.far.peek().is_some_and(|entry| entry.stretch() <= self.stretch + STRETCHES as u64) {
             let entry = self.far.pop()?;
             self.put(entry);
