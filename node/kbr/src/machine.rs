@@ -52,6 +52,9 @@ pub(crate) use catch_up::Side;
 /// Most nodes that can be watched.
 pub const MAX_WATCHED: usize = 1024;
 
+/// Outputs that room is kept for while there are none. Only the busiest turns need more, and each takes hundreds of bytes.
+const IDLE_OUTBOX: usize = 8;
+
 /// How far a node has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RingState {
@@ -212,7 +215,11 @@ impl Machine {
 
     /// The next thing to do; none when the machine is drained.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        let output = self.outbox.pop_front();
+        if output.is_none() && self.outbox.capacity() > IDLE_OUTBOX {
+            self.outbox.shrink_to(IDLE_OUTBOX);
+        }
+        output
     }
 
     /// When the machine wants to be woken next, and why.

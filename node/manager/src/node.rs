@@ -20,6 +20,9 @@ use crate::timers::Timers;
 /// Installations remembered for status.
 const MAX_INSTALLATIONS: usize = 256;
 
+/// Outputs that room is kept for while there are none, as in [`Machine`].
+const IDLE_OUTBOX: usize = 8;
+
 /// Settings of a [`Node`].
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -129,7 +132,11 @@ impl Node {
 
     /// The next thing to do; none when the node is drained.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        let output = self.outbox.pop_front();
+        if output.is_none() && self.outbox.capacity() > IDLE_OUTBOX {
+            self.outbox.shrink_to(IDLE_OUTBOX);
+        }
+        output
     }
 
     /// When the node wants to be woken next, and why: the routing layer's reason, none where an application or a

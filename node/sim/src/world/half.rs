@@ -12,7 +12,8 @@ pub(super) const MAX_UNSENT: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Half {
     pub(super) peer: Index,
-    pub(super) live: Option<Live>,
+    /// Apart, as half of the peers that a node remembers are not connected.
+    pub(super) live: Option<Box<Live>>,
     /// A dial of this node by the peer's id.
     pub(super) dial: Option<Dial>,
     /// A dial of this node, by id or by address, that has greeted and waits for the answer.
@@ -108,7 +109,7 @@ impl Half {
 
     /// The open connection, if it has this number.
     pub(super) fn live_as(&mut self, number: u64) -> Option<&mut Live> {
-        self.live.as_mut().filter(|live| live.number == number)
+        self.live.as_deref_mut().filter(|live| live.number == number)
     }
 }
 

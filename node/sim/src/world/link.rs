@@ -23,7 +23,7 @@ impl World {
         let (there, life) = (self.peer(peer), self.hosts[peer as usize].life);
         let host = &mut self.hosts[node as usize];
         let half = host.halves.entry(peer, now);
-        let mut live = Live::new(number, outbound, life, rtt_us, now);
+        let mut live = Box::new(Live::new(number, outbound, life, rtt_us, now));
         live.streams = [not_before; 3];
         let before = half.live.replace(live);
         half.owed = false;
