@@ -229,8 +229,8 @@ fn fingers_make_the_way_logarithmic() {
     assert!(mean <= 0.5 * 6.0 + 0.5, "{mean} hops at the mean");
     for id in &live {
         let view = world.nodes[id].machine.view();
-        assert!((6..=16).contains(&view.fingers.len()), "{id:?} has the fingers {:?}", view.fingers);
-        assert!(view.backpointers.len() <= 16, "no more than the cap on connections leaves room for");
+        assert!((6..=24).contains(&view.fingers.len()), "{id:?} has the fingers {:?}", view.fingers);
+        assert!(view.backpointers.len() <= 24, "no more than the cap on connections leaves room for");
         assert!(view.fingers.iter().all(|finger| !view.successors.contains(finger)));
         let kept = &world.nodes[id].kept;
         assert!(view.successors.iter().chain(&view.fingers).all(|peer| kept.contains(peer)));

@@ -113,8 +113,8 @@ fn links_stay_within_the_cap_and_are_the_same_later() {
     };
     for id in world.live() {
         let view = world.nodes[&id].machine.view();
-        // Four on each side.
-        let links = 8 + view.fingers.len() + view.backpointers.len();
+        // Two on each side.
+        let links = 4 + view.fingers.len() + view.backpointers.len();
         assert!(links <= 16, "{id:?} has {links} links");
         assert!(!view.fingers.is_empty(), "{id:?} has no finger");
     }

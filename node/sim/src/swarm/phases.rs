@@ -17,10 +17,10 @@ use crate::world::Act;
 const LOOK: Duration = Duration::from_millis(500);
 /// By when a ring that grows without faults is ideal after the last join.
 const FORM_WITHIN: Duration = Duration::from_secs(60);
-/// How long connections without another end go on to do harm: 30 s until they have been silent for too long, and some until
+/// How long connections without another end go on to do harm: 60 s until they have been silent for too long, and some until
 /// a ping has failed. One that is half open swallows all that is asked of its other end, for longer than a lookup may take;
 /// one to a clone that has died makes others take its id for dead.
-const FORGOTTEN: Duration = Duration::from_secs(40);
+const FORGOTTEN: Duration = Duration::from_secs(70);
 /// Lookups by each node at the end.
 const LAST_LOOKUPS: usize = 2;
 /// How long the ring is looked at once it has become ideal again.

@@ -146,7 +146,7 @@ impl PartialOrd for Entry {
 
 /// Microseconds of a stretch of time: two to this power.
 const STRETCH: u32 = 16;
-/// Stretches after the present one whose events are kept apart: a little more than the 30 seconds of idle timers.
+/// Stretches after the present one whose events are kept apart: half of the time of idle timers.
 const STRETCHES: usize = 512;
 
 /// All that is going to happen. What happens at the same time happens in the order in which it was put in.

@@ -21,7 +21,7 @@ fn what_is_sent_on_a_half_open_connection_vanishes_until_its_idle_timeout() {
     world.act(Act::HalfOpen { node: 0, gone_at: 1 });
     assert!(world.connected(0, 1) && !world.connected(1, 0));
     ping(&mut world, 0, 1, 5);
-    run(&mut world, ms(29_000));
+    run(&mut world, ms(59_000));
     assert!(world.connected(0, 1) && !nonces(&world, 1).contains(&5));
     run(&mut world, ms(1_100));
     assert!(!world.connected(0, 1));
@@ -49,6 +49,6 @@ fn two_processes_with_one_key_are_one_node_that_is_now_here_and_now_there() {
     run(&mut world, ms(1_000));
     assert!(nonces(&world, clone).contains(&7) && !nonces(&world, 1).contains(&7));
     world.act(Act::Crash { node: clone });
-    run(&mut world, ms(40_000));
+    run(&mut world, ms(70_000));
     assert!(!world.has_clones() && world.members().values().any(|node| *node == 1));
 }
