@@ -9,11 +9,11 @@ use prost_sim::swarm::{Progress, Shortfall, Sweep, Totals, sweep};
 
 /// Seeds of a sweep, unless `PROST_SWEEP_SEEDS` says another number.
 const SEEDS: u64 = 2000;
-/// Rules that may be broken by a few seeds in a thousand. That there is one ideal ring in time: after long faults a piece
-/// of the ring that remembers nobody alive can take longer to be found than the run lasts. That hops make progress:
-/// seen once in two thousand seeds and not explained; the rule may have forgotten the message's first hops by then.
-const KNOWN: [&str; 2] = ["R4", "R6 hops"];
-const TOLERATED_PER_THOUSAND: u64 = 20;
+/// Rules that may be broken by a few seeds in a thousand. That there is one ideal ring in time: two nodes that know each
+/// other only through a clone of one of them do not meet again. That Zave's invariant holds: with a clock that stands still,
+/// and once without, for a cause that is not known.
+const KNOWN: [&str; 3] = ["R2", "R3", "R4"];
+const TOLERATED_PER_THOUSAND: u64 = 8;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

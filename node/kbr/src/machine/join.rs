@@ -255,7 +255,7 @@ impl Machine {
     /// The ring may be a piece of a larger one: asks at an address that this node once joined through or a node
     /// met earlier, of those that are not near it on the ring.
     pub(super) fn look_for_others(&mut self) {
-        if self.join.search.is_some() || self.join.due.is_some() {
+        if self.join.search.is_some() || self.join.due.is_some() || self.config.has(Bug::ForgetsTheDead) {
             return;
         }
         self.join.looks = self.join.looks.wrapping_add(1);

@@ -10,7 +10,6 @@
 use super::Machine;
 use crate::id::Interval;
 use crate::message::{Message, Peer};
-use crate::planted::Bug;
 
 /// How often a proposal is passed on, at most.
 const MAX_HOPS: u8 = 32;
@@ -18,7 +17,7 @@ const MAX_HOPS: u8 = 32;
 impl Machine {
     /// A node that was taken for dead lives. It may have lived on in another ring.
     pub(super) fn on_returned(&mut self, peer: Peer) {
-        if self.is_member() && !self.config.has(Bug::ReturnsUnnoticed) {
+        if self.is_member() {
             self.search_through(peer);
             self.propose_to(peer, self.me);
         }

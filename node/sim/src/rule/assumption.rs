@@ -64,7 +64,9 @@ impl Assumption {
     /// It does not hold any more.
     pub fn fail(&mut self, reason: Reason) {
         self.breaks += u64::from(self.since.is_some());
-        self.since = None;
-        self.reason = reason;
+        // What a clone has done to the views of others outlasts it, whatever else goes wrong then.
+        if self.since.take().is_some() || self.reason != Reason::Clone {
+            self.reason = reason;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use prost_kbr::NodeId;
 
-use super::{Broken, Moment, Rule};
+use super::{Broken, Moment, Reason, Rule};
 use crate::Index;
 
 /// How long after it became a member a node may be given up: a frame in which its process said that it was none yet may
@@ -22,8 +22,7 @@ struct Near {
 
 /// A member gives its first predecessor and its first successor up for nearer ones, or where it has declared them dead.
 /// One that lives and is a member is not given up for a farther one or for none (Zave 2017, rectify: the predecessor is
-/// replaced if the notifier is nearer or the predecessor is dead). That a live one is declared dead is another matter:
-/// judged where the operating assumption holds.
+/// replaced if the notifier is nearer or the predecessor is dead). That a live one is declared dead is another matter.
 #[derive(Debug, Default)]
 pub struct GivenUp {
     near: BTreeMap<Index, Near>,
@@ -42,11 +41,10 @@ impl Rule for GivenUp {
             };
             let (predecessor, successor) = (seat.predecessors.first().copied(), seat.successors.first().copied());
             let near = Near { predecessor, successor, declared_dead: seat.declared_dead };
-            // Where ids are not unique, or the living were taken for dead, others give them up by what they are told.
-            let Some(before) = self
-                .near
-                .insert(*node, near)
-                .filter(|before| before.declared_dead == seat.declared_dead && moment.assumption.holds())
+            // Where ids are not unique, others give up the one by what they are told by the other.
+            let judged = moment.assumption.reason() != Some(Reason::Clone);
+            let Some(before) =
+                self.near.insert(*node, near).filter(|before| before.declared_dead == seat.declared_dead && judged)
             else {
                 continue;
             };
