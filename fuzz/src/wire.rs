@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use prost_kbr::wire::{encode, frame_length};
 use prost_kbr::{
-    AppId, Dispatch, Envelope, Failure, Header, Hop, Id, Message, Outcome, Part, Peer, Purpose, Refusal, Routed,
+    AppId, Dispatch, Envelope, Failure, Header, Hop, Id, Listed, Message, Outcome, Part, Peer, Purpose, Refusal, Routed,
 };
 
 /// A frame of each kind, without its length.
@@ -32,6 +32,12 @@ pub fn frames() -> Vec<Vec<u8>> {
         Message::GetNeighbours { request: 2, part: Part::Successors, known: 9 },
         Message::Unchanged { request: 2 },
         Message::Neighbours { request: 2, joined: true, predecessors: peers.clone(), successors: peers.clone() },
+        Message::Changes {
+            request: 2,
+            digest: 9,
+            predecessors: vec![Listed::New(peer(3))],
+            successors: vec![Listed::Same(1), Listed::New(peer(4)), Listed::Same(2)],
+        },
         Message::FindPredecessor { request: 3, key: Id::hash(b"key") },
         Message::Predecessor { request: 3, peer: peer(9) },
         Message::Notify,

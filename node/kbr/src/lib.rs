@@ -10,6 +10,7 @@
 //! (IPTPS 2003).
 
 mod acks;
+mod answers;
 mod backpointers;
 mod book;
 mod bounded;
@@ -46,7 +47,7 @@ pub use header::{AppId, AppName, Dispatch, Header};
 pub use id::{Id, Interval, Key, NodeId};
 pub use io::{Change, Handling, Input, MAX_PATHS, Output, RouteRequest, TimerKind, Verdict};
 pub use machine::{Machine, RingState};
-pub use message::{Envelope, Hop, Message, MessageId, Outcome, Part, Peer, Purpose, Routed};
+pub use message::{Envelope, Hop, Listed, Message, MessageId, Outcome, Part, Peer, Purpose, Routed};
 pub use stats::Stats;
 pub use time::Time;
 pub use view::{Replicas, RingView};

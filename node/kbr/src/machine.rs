@@ -20,6 +20,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::acks::Acks;
+use crate::answers::Answers;
 use crate::backpointers::Backpointers;
 use crate::book::Book;
 use crate::config::Config;
@@ -95,6 +96,8 @@ pub struct Machine {
     questions: Questions,
     /// The last lists of the first neighbours, so that they need not be sent again.
     remembered: Remembered,
+    /// This node's own, as others have them.
+    answers: Answers,
     probes: Probes,
     join: Join,
     stabilizer: Stabilizer,
@@ -144,6 +147,7 @@ impl Machine {
             table: Table::default(),
             questions: Questions::default(),
             remembered: Remembered::default(),
+            answers: Answers::default(),
             probes: Probes::default(),
             join: Join::default(),
             stabilizer: Stabilizer::new(config.stabilize_min),
@@ -308,6 +312,9 @@ impl Machine {
             Message::Unchanged { request } => self.on_unchanged(from, request),
             Message::Neighbours { request, joined, predecessors, successors } => {
                 self.on_neighbours(from, request, joined.then_some((predecessors, successors)));
+            }
+            Message::Changes { request, digest, predecessors, successors } => {
+                self.on_changes(from, request, digest, (&predecessors, &successors));
             }
             Message::FindPredecessor { request, key } => self.on_find_predecessor(from, request, key),
             Message::Predecessor { request, peer } => self.on_predecessor(from, request, peer),

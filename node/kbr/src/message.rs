@@ -1,9 +1,10 @@
 //! What nodes say to each other.
 
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use serde::de::Error as _;
+use serde::de::{self, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bounded;
@@ -171,6 +172,49 @@ pub enum Part {
     Both,
 }
 
+/// An entry of a list, for someone who has the lists of an earlier answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// The one at this place of the earlier answer, its predecessors first and then its successors.
+    Same(u8),
+    /// Another node.
+    New(Peer),
+}
+
+impl Serialize for Listed {
+    /// A number, or what a peer is.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Listed::Same(place) => serializer.serialize_u8(*place),
+            Listed::New(peer) => peer.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listed, D::Error> {
+        struct Entry;
+
+        impl de::Visitor<'_> for Entry {
+            type Value = Listed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a place in a list or a peer")
+            }
+
+            fn visit_u64<E: de::Error>(self, place: u64) -> Result<Listed, E> {
+                u8::try_from(place).map(Listed::Same).map_err(|_| E::custom("a place beyond all lists"))
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Listed, E> {
+                peer_from(bytes).map(Listed::New).ok_or_else(|| E::custom("not a peer"))
+            }
+        }
+
+        deserializer.deserialize_any(Entry)
+    }
+}
+
 /// A frame between two connected nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -208,6 +252,17 @@ pub enum Message {
         predecessors: Vec<Peer>,
         /// Live nodes after the sender.
         successors: Vec<Peer>,
+    },
+    /// The neighbours of the sender, which is a member, by what is other than in the answer whose digest the question gave.
+    Changes {
+        /// From the question.
+        request: u64,
+        /// The digest of the lists as they are now.
+        digest: u64,
+        /// Live nodes before the sender, nearest first.
+        predecessors: Vec<Listed>,
+        /// Live nodes after the sender, nearest first.
+        successors: Vec<Listed>,
     },
     /// Asks for the nearest node before `key` that the receiver knows: one step of a join.
     FindPredecessor {

@@ -12,7 +12,7 @@ use serde_cbor::ser::{IoWrite, Serializer};
 use crate::bounded;
 use crate::header::MAX_HEADER;
 use crate::id::{Key, NodeId};
-use crate::message::{Envelope, Message, Outcome, Part, Peer, Routed};
+use crate::message::{Envelope, Listed, Message, Outcome, Part, Peer, Routed};
 
 /// Longest frame, in bytes, without its length.
 pub const MAX_FRAME: usize = 1 << 20;
@@ -72,7 +72,8 @@ mod kind {
     pub(super) const NEXT: u8 = 20;
     pub(super) const ARRIVED: u8 = 21;
     pub(super) const CANDIDATE: u8 = 22;
-    pub(super) const LAST: u8 = CANDIDATE;
+    pub(super) const CHANGES: u8 = 23;
+    pub(super) const LAST: u8 = CHANGES;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,6 +84,16 @@ struct Neighbours {
     predecessors: Vec<Peer>,
     #[serde(deserialize_with = "bounded::list")]
     successors: Vec<Peer>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Changes {
+    request: u64,
+    digest: u64,
+    #[serde(deserialize_with = "bounded::list")]
+    predecessors: Vec<Listed>,
+    #[serde(deserialize_with = "bounded::list")]
+    successors: Vec<Listed>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,6 +142,7 @@ impl Message {
             | Message::GetNeighbours { .. }
             | Message::Neighbours { .. }
             | Message::Unchanged { .. }
+            | Message::Changes { .. }
             | Message::FindPredecessor { .. }
             | Message::Predecessor { .. }
             | Message::Notify
@@ -156,6 +168,7 @@ impl Message {
             Message::Pong { .. } => kind::PONG,
             Message::GetNeighbours { .. } => kind::GET_NEIGHBOURS,
             Message::Neighbours { .. } => kind::NEIGHBOURS,
+            Message::Changes { .. } => kind::CHANGES,
             Message::FindPredecessor { .. } => kind::FIND_PREDECESSOR,
             Message::Predecessor { .. } => kind::PREDECESSOR,
             Message::Notify => kind::NOTIFY,
@@ -222,6 +235,10 @@ fn put_body(head: &mut BytesMut, message: &Message) {
         Message::Neighbours { request, joined, predecessors, successors } => {
             let (predecessors, successors) = (predecessors.clone(), successors.clone());
             put_cbor(head, &Neighbours { request: *request, joined: *joined, predecessors, successors });
+        }
+        Message::Changes { request, digest, predecessors, successors } => {
+            let (predecessors, successors) = (predecessors.clone(), successors.clone());
+            put_cbor(head, &Changes { request: *request, digest: *digest, predecessors, successors });
         }
         Message::FindPredecessor { request, key } => put_cbor(head, &(request, key)),
         Message::Predecessor { request, peer } => put_cbor(head, &(request, peer)),
@@ -315,6 +332,10 @@ fn decode_body(kind: u8, body: Bytes) -> Option<Message> {
         kind::NEIGHBOURS => {
             let Neighbours { request, joined, predecessors, successors } = cbor(&body)?;
             Message::Neighbours { request, joined, predecessors, successors }
+        }
+        kind::CHANGES => {
+            let Changes { request, digest, predecessors, successors } = cbor(&body)?;
+            Message::Changes { request, digest, predecessors, successors }
         }
         kind::FIND_PREDECESSOR => {
             let (request, key): (u64, Key) = cbor(&body)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost_kbr::{
-    Dispatch, Envelope, Failure, Hop, Id, Input, Message, NodeId, Outcome, Part, Peer, Purpose, Refusal, Routed,
+    Dispatch, Envelope, Failure, Hop, Id, Input, Listed, Message, NodeId, Outcome, Part, Peer, Purpose, Refusal, Routed,
 };
 use world::{World, small_config};
 
@@ -14,7 +14,7 @@ use world::{World, small_config};
 fn any_message(world: &mut World, ids: &[NodeId]) -> Message {
     let number = world.below(4);
     let joined = number != 0;
-    match world.below(22) {
+    match world.below(23) {
         0 => Message::Ping { nonce: number },
         1 => Message::Pong { nonce: number },
         2 => {
@@ -22,6 +22,11 @@ fn any_message(world: &mut World, ids: &[NodeId]) -> Message {
             Message::GetNeighbours { request: number, part, known: number }
         }
         11 => Message::Unchanged { request: number },
+        21 => {
+            let mut listed = || any_peers(world, ids).into_iter().map(Listed::New).chain([Listed::Same(number as u8)]);
+            let (predecessors, successors) = (listed().collect(), listed().collect());
+            Message::Changes { request: number, digest: number, predecessors, successors }
+        }
         12 => Message::Link,
         17 => Message::Arrived,
         20 => Message::Candidate { peer: any_peer(world, ids), hops: number as u8 },

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost_kbr::wire::{self, Class, FrameError, MAX_FRAME, MAX_PAYLOAD};
-use prost_kbr::{Dispatch, Envelope, Failure, Hop, Id, Message, Outcome, Part, Peer, Purpose, Refusal, Routed};
+use prost_kbr::{Dispatch, Envelope, Failure, Hop, Id, Listed, Message, Outcome, Part, Peer, Purpose, Refusal, Routed};
 
 fn id() -> impl Strategy<Value = Id> {
     any::<[u8; 20]>().prop_map(Id::from_bytes)
@@ -85,7 +85,11 @@ fn outcome() -> impl Strategy<Value = Message> {
 }
 
 fn part() -> impl Strategy<Value = Part> {
-    prop_oneof![Just(Part::Successors), Just(Part::Predecessors), Just(Part::Both)]
+    prop_oneof![Just(Part::Successors), Just(Part::Predecessors), Just(Part::Onward), Just(Part::Both)]
+}
+
+fn listed() -> impl Strategy<Value = Vec<Listed>> {
+    vec(prop_oneof![any::<u8>().prop_map(Listed::Same), peer().prop_map(Listed::New)], 0..=64)
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -109,6 +113,9 @@ fn message() -> impl Strategy<Value = Message> {
         (any::<u64>(), peers()).prop_map(|(request, links)| Message::Links { request, links }),
         (any::<u64>(), any::<bool>(), peers(), peers()).prop_map(|(request, joined, predecessors, successors)| {
             Message::Neighbours { request, joined, predecessors, successors }
+        }),
+        (any::<u64>(), any::<u64>(), listed(), listed()).prop_map(|(request, digest, predecessors, successors)| {
+            Message::Changes { request, digest, predecessors, successors }
         }),
         (any::<u64>(), id()).prop_map(|(request, key)| Message::FindPredecessor { request, key }),
         (any::<u64>(), peer()).prop_map(|(request, peer)| Message::Predecessor { request, peer }),
@@ -251,6 +258,8 @@ fn what_is_longer_than_its_bound_is_refused() {
     let leave = Message::Leave { predecessors: too_many.clone(), successors: Vec::new() };
     let (predecessors, successors) = (Vec::new(), too_many.clone());
     let neighbours = Message::Neighbours { request: 1, joined: true, predecessors, successors };
+    let (predecessors, successors) = (vec![Listed::Same(0); 65], Vec::new());
+    let changes = Message::Changes { request: 1, digest: 1, predecessors, successors };
     let acknowledge = Message::Acknowledge { runs: vec![(1, 1); 65] };
     let refused = vec![(Id::ZERO, Refusal::Denied); 65];
     let ended = |result| Outcome { result, ..Outcome::failed(1, Purpose::Lookup, Failure::Deadline) };
@@ -261,7 +270,7 @@ fn what_is_longer_than_its_bound_is_refused() {
     let refusals = outcome(Err(Failure::NoWillingNode(refused)));
     let text = outcome(Err(Failure::HandlerFailed("x".repeat(1025))));
     let payload = some_route(Bytes::from(vec![0; MAX_PAYLOAD + 1]));
-    for message in [leave, neighbours, acknowledge, refusals, text, back, links, payload] {
+    for message in [leave, neighbours, changes, acknowledge, refusals, text, back, links, payload] {
         let (frame, _) = frame(&message);
         let kind = frame[4];
         assert_eq!(wire::decode(frame.slice(4..)), Err(FrameError::Malformed(kind)));
@@ -288,6 +297,7 @@ fn each_kind_has_its_stream() {
         Message::Pong { nonce: 1 },
         Message::GetNeighbours { request: 1, part: Part::Both, known: 0 },
         Message::Unchanged { request: 1 },
+        Message::Changes { request: 1, digest: 1, predecessors: Vec::new(), successors: Vec::new() },
         Message::Link,
         Message::Unlink,
         Message::Neighbours { request: 1, joined: false, predecessors: Vec::new(), successors: Vec::new() },

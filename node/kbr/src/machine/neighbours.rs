@@ -5,10 +5,11 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::Machine;
+use crate::answers::restored;
 use crate::digest::digest;
 use crate::id::{Interval, Key, NodeId};
 use crate::io::Output;
-use crate::message::{Message, Part, Peer};
+use crate::message::{Listed, Message, Part, Peer};
 use crate::planted::Bug;
 use crate::questions::{Query, Question};
 use crate::ring::Side;
@@ -87,12 +88,20 @@ impl Machine {
             Part::Both => (predecessors, successors),
         };
         let joined = self.is_member() || self.config.has(Bug::OutsiderAnswers);
-        if joined && known == digest(predecessors, successors) {
-            self.send(from, Message::Unchanged { request });
+        let digest = digest(predecessors, successors);
+        let changes = self.answers.since(known, predecessors, successors).filter(|_| joined);
+        let answer = if joined && known == digest {
+            Message::Unchanged { request }
+        } else if let Some((predecessors, successors)) = changes {
+            Message::Changes { request, digest, predecessors, successors }
         } else {
             let (predecessors, successors) = (predecessors.to_vec(), successors.to_vec());
-            self.send(from, Message::Neighbours { request, joined, predecessors, successors });
+            Message::Neighbours { request, joined, predecessors, successors }
+        };
+        if matches!(part, Part::Successors | Part::Predecessors) {
+            self.answers.note(digest, predecessors, successors);
         }
+        self.send(from, answer);
         if joined && part == Part::Successors {
             self.on_notify(from);
         }
@@ -121,21 +130,45 @@ impl Machine {
     }
 
     pub(super) fn on_neighbours(&mut self, from: Peer, request: u64, answer: Answer) {
-        match self.answered(from, request) {
-            Some(question) => {
-                if let Some((predecessors, successors)) = &answer {
-                    for peer in predecessors.iter().chain(successors).filter(|peer| peer.id != self.me.id) {
-                        self.book.hint(self.now, *peer);
-                    }
-                    if let Some(place) = self.remembered.place(&question.query) {
-                        let (predecessors, successors) = (predecessors.clone(), successors.clone());
-                        let digest = digest(&predecessors, &successors);
-                        *place = Some(Lists { of: from.id, digest, predecessors, successors });
-                    }
-                }
-                self.on_answer(question, answer, true);
-            }
+        let Some(question) = self.answered(from, request) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        if let Some(lists) = &answer {
+            self.remember(from, &question.query, lists);
+        }
+        self.on_answer(question, answer, true);
+    }
+
+    /// The answer is the one remembered but for some entries. One that cannot be restored is none; the next question asks
+    /// for all.
+    pub(super) fn on_changes(&mut self, from: Peer, request: u64, sum: u64, listed: (&[Listed], &[Listed])) {
+        let Some(question) = self.answered(from, request) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        let known = self.remembered.place(&question.query).and_then(Option::take).filter(|lists| lists.of == from.id);
+        let answer = known.and_then(|lists| {
+            let restored = |listed| restored(listed, &lists.predecessors, &lists.successors);
+            Some((restored(listed.0)?, restored(listed.1)?))
+        });
+        let answer = answer.filter(|(predecessors, successors)| digest(predecessors, successors) == sum);
+        match &answer {
+            Some(lists) => self.remember(from, &question.query, lists),
             None => self.stats.dropped += 1,
+        }
+        let alive = answer.is_some();
+        self.on_answer(question, answer, alive);
+    }
+
+    fn remember(&mut self, from: Peer, query: &Query, (predecessors, successors): &(Vec<Peer>, Vec<Peer>)) {
+        for peer in predecessors.iter().chain(successors).filter(|peer| peer.id != self.me.id) {
+            self.book.hint(self.now, *peer);
+        }
+        if let Some(place) = self.remembered.place(query) {
+            let (predecessors, successors) = (predecessors.clone(), successors.clone());
+            let digest = digest(&predecessors, &successors);
+            *place = Some(Lists { of: from.id, digest, predecessors, successors });
         }
     }
 
