@@ -9,8 +9,10 @@ use crate::message::Peer;
 use crate::planted::Bug;
 use crate::time::Time;
 
-/// Most nodes whose address is remembered.
-pub(crate) const MAX_BOOK: usize = 1024;
+/// Nodes whose address is remembered: so many, and more for each connection that a node keeps. Its lists and links need a
+/// fraction of that; the others are candidates for fingers, and ways back into a ring that has come apart.
+const LEAST: usize = 128;
+const FOR_CONNECTION: usize = 8;
 /// Entries looked at, at most, to make room for one.
 const MAX_EVICTION_STEPS: usize = 192;
 /// How old the note of an entry's last use may become, so that a busy peer does not cost a note for each frame.
@@ -109,6 +111,8 @@ pub(crate) struct Book {
     /// In order of id.
     pinned: Vec<NodeId>,
     connections: u64,
+    /// Most entries.
+    most: usize,
     timeout_min: Duration,
     timeout_max: Duration,
 }
@@ -123,6 +127,7 @@ impl Book {
             connected: Vec::new(),
             pinned: Vec::new(),
             connections: 0,
+            most: (LEAST + FOR_CONNECTION * config.connections).min(usize::from(NONE)),
             timeout_min: config.timeout_min,
             timeout_max: if config.has(Bug::FixedTimeout) { config.timeout_min } else { config.timeout_max },
         }
@@ -215,7 +220,7 @@ impl Book {
         connected.chain(others).map(|place| self.entries[usize::from(place)].peer())
     }
 
-    /// Entries of these nodes stay. The caller bounds their number far below [`MAX_BOOK`].
+    /// Entries of these nodes stay. The caller bounds their number far below that of entries.
     pub(crate) fn pin(&mut self, nodes: impl Iterator<Item = NodeId>) {
         self.pinned.clear();
         self.pinned.extend(nodes);
@@ -320,7 +325,7 @@ impl Book {
 
     fn insert(&mut self, now: Time, peer: Peer) {
         let entry = Entry { id: peer.id, addr: peer.addr.into(), older: NONE, newer: NONE, used: now, contact: None };
-        let place = if self.entries.len() < MAX_BOOK {
+        let place = if self.entries.len() < self.most {
             self.entries.push(entry);
             (self.entries.len() - 1) as Place
         } else if let Some(place) = self.evict(now) {
@@ -421,20 +426,21 @@ mod tests {
     #[test]
     fn hearsay_never_displaces_the_connected_the_pinned_or_a_proven_address() {
         let mut book = book();
+        let most = book.most as u32;
         let now = Time::from_micros(1);
         book.connect(now, peer(0));
         book.hint(now, peer(1));
         book.pin([peer(1).id].into_iter());
         book.hint(now, Peer { addr: peer(99).addr, ..peer(0) });
-        for number in 2..5 * MAX_BOOK as u32 {
+        for number in 2..5 * most {
             book.hint(now + Duration::from_micros(u64::from(number)), peer(number));
         }
-        assert_eq!(book.entries.len(), MAX_BOOK);
-        assert_eq!(book.by_id.len(), MAX_BOOK);
+        assert_eq!(book.entries.len(), book.most);
+        assert_eq!(book.by_id.len(), book.most);
         assert_eq!(book.peer(peer(0).id), Some(peer(0)));
         assert_eq!(book.peer(peer(1).id), Some(peer(1)));
         assert_eq!(book.peer(peer(2).id), None);
-        assert!(book.peer(peer(5 * MAX_BOOK as u32 - 1).id).is_some());
+        assert!(book.peer(peer(5 * most - 1).id).is_some());
     }
 
     #[test]
