@@ -18,6 +18,8 @@ const LOOK_WHEN_SHORT: Duration = Duration::from_secs(20);
 /// ever rarer (MIT Chord looks for each dead node after 60 to 960 seconds).
 pub(super) const LOOK_SOON: Duration = Duration::from_secs(60);
 const LOOK_LATEST: Duration = Duration::from_secs(960);
+/// Who has been heard since then lives, where many have died.
+const UNHEARD: Duration = Duration::from_secs(2);
 /// Rounds of keep-alive in the time that a peer may be silent, so that none is silent for much longer.
 const ROUNDS: u32 = 6;
 
@@ -155,9 +157,13 @@ impl Machine {
         if self.ring.contains(peer.id) || self.fingers.contains(peer.id) {
             self.note_death(peer);
         }
+        let many = self.ring.contains(peer.id) && self.catch_up.note_loss(self.now);
         self.book.doubt(peer.id);
         self.forget(peer, Vec::new());
         self.report_down(peer.id);
+        if many {
+            self.probe_all_near();
+        }
     }
 
     /// Remembers a node as dead, to look for it again.
@@ -253,6 +259,15 @@ impl Machine {
     /// that died together are found out together.
     fn probe_near(&mut self) {
         let unheard = |peer: &Peer| !self.book.is_connected(peer.id);
+        let near: Vec<Peer> = self.near().into_iter().filter(unheard).collect();
+        for peer in near {
+            self.probe(peer);
+        }
+    }
+
+    /// Many have died together: the others are asked whether they live.
+    fn probe_all_near(&mut self) {
+        let unheard = |peer: &Peer| self.book.heard(peer.id).is_none_or(|heard| self.now.since(heard) > UNHEARD);
         let near: Vec<Peer> = self.near().into_iter().filter(unheard).collect();
         for peer in near {
             self.probe(peer);

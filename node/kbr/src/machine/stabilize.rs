@@ -111,7 +111,8 @@ impl Machine {
         let probes = &self.probes;
         let old = self.ring.successors().to_vec();
         self.ring.adopt_successors(head, list, |id| probes.is_lost(id));
-        self.catch_up.note(&old, self.ring.successors());
+        let me = self.me.id;
+        self.catch_up.note(&old, self.ring.successors(), |id| me.distance_to(id));
         if let Some(before) = before {
             self.propose_to(head, before);
         }
@@ -192,7 +193,8 @@ impl Machine {
         let probes = &self.probes;
         let old = self.ring.predecessors().to_vec();
         self.ring.adopt_predecessors(head, list, |id| probes.is_lost(id));
-        self.catch_up.note(&old, self.ring.predecessors());
+        let me = self.me.id;
+        self.catch_up.note(&old, self.ring.predecessors(), |id| id.distance_to(me));
     }
 
     /// The predecessor is gone: asks those that it named, the nearest first.
