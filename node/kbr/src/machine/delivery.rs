@@ -18,6 +18,8 @@ use crate::window::{Name, Progress};
 /// Outcomes that are remembered, and for how long, in case the connection fails that was to carry them.
 const MAX_TOLD: usize = 1024;
 const TOLD: Duration = Duration::from_secs(2);
+/// What share of a typical round trip a hop costs on the way back, where it is not measured here: links are short ones.
+const HOP_BACK: u64 = 8;
 /// How often one outcome is sent, at most.
 const TELLINGS: u8 = 3;
 
@@ -237,12 +239,9 @@ impl Machine {
         let mut to = origin;
         let handled_here = matches!(&outcome.result, Ok(handler) if handler.id == self.me.id);
         if !handled_here || !self.book.is_connected(origin.id) {
-            while let Some(previous) = via.pop() {
-                let usable = self.book.is_connected(previous) && !self.probes.is_suspect(previous);
-                if let Some(peer) = self.book.peer(previous).filter(|_| usable) {
-                    to = peer;
-                    break;
-                }
+            if let Some(at) = self.best_way_back(&via) {
+                to = self.book.peer(via[at]).unwrap_or(to);
+                via.truncate(at);
             }
         }
         if to.id == origin.id {
@@ -250,6 +249,18 @@ impl Machine {
         }
         self.told.sent(origin.id, outcome.id, to.id);
         self.send(to, Message::Outcome { via, origin, outcome });
+    }
+
+    /// The node of those on the way that brings an outcome back soonest, by its place. The origin, the first of them, believes
+    /// only the node that it has sent the message to.
+    fn best_way_back(&self, via: &[NodeId]) -> Option<usize> {
+        let usable = |at: &usize| self.book.is_connected(via[*at]) && !self.probes.is_suspect(via[*at]);
+        let cost = |at: &usize| {
+            let measured = self.book.round_trip(via[*at]).map(|time| time.as_micros() as u64);
+            measured.unwrap_or(self.table.typical()) / 2 + *at as u64 * self.table.typical() / HOP_BACK
+        };
+        let first = usize::from(via.len() > 1);
+        (first..via.len()).filter(usable).min_by_key(cost)
     }
 
     /// The connection to a peer is lost: outcomes that it may not have got or passed on go again, straight.

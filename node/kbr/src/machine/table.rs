@@ -5,16 +5,21 @@
 //! so each link serves both its ends. Among those the choice weighs the time that the link takes against the way that
 //! remains after it, as DHash++ does (Dabek et al., NSDI 2004, section 4.3).
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use crate::id::{Id, NodeId};
 use crate::message::Peer;
 
 /// What another hop costs at least, in 256ths of a typical round trip: going on is worth it only where the next node
-/// is much nearer. Like [`BIT`], the best of a sweep over the PlanetLab matrix.
+/// is much nearer. Like [`BITS`], the best of a sweep over the PlanetLab matrix.
 const HOP: u64 = 230;
-/// What each halving of the way that remains costs, in 256ths of a typical round trip.
-const BIT: u64 = 12;
+/// What each halving of the way that remains costs, in 256ths of a typical round trip and for a node with one link: the more
+/// links nodes have, the more halvings a hop brings, and the less the choice among links need look at progress. The square
+/// of their number has about 2.5 hops with 64 links and 3.5 with 32, for a few percent of the time.
+const BITS: u64 = 45_000;
+/// The least and the most that it costs.
+const BIT: RangeInclusive<u64> = 8..=64;
 /// One-way times that a message waits for a connection to be made: two for the handshake, one for itself.
 const DIAL: u64 = 5;
 /// A typical round trip before anything is measured.
@@ -38,6 +43,8 @@ pub(super) struct Table {
     typical: u64,
     /// The mean distance of two neighbours, in 2^-64ths of the ring.
     spacing: u64,
+    /// What a halving of the way costs, in 256ths of a typical round trip.
+    bit: u64,
 }
 
 /// Where a message is to go, as seen from one node.
@@ -70,7 +77,14 @@ impl Table {
         links.sort_by_key(|link| (link.way, link.peer.id));
         links.dedup_by_key(|link| link.peer.id);
         let spacing = farthest.map_or(u64::MAX, |(last, count)| me.distance_to(last).high() / count.max(1) as u64);
-        Table { me, links, typical, spacing: spacing.max(1) }
+        let count = links.len().max(1) as u64;
+        let bit = (BITS / (count * count)).clamp(*BIT.start(), *BIT.end());
+        Table { me, links, typical, spacing: spacing.max(1), bit }
+    }
+
+    /// A typical round trip, in microseconds.
+    pub(super) fn typical(&self) -> u64 {
+        self.typical
     }
 
     pub(super) fn way(&self, key: Id) -> Way {
@@ -114,7 +128,7 @@ impl Table {
         let halvings = nodes.ilog2();
         // The logarithm's fraction, taken to be linear: enough to tell a node a little nearer from one much nearer.
         let fraction = ((u128::from(nodes) * 16) >> halvings) as u64 - 16;
-        self.typical * (HOP * 16 + BIT * (u64::from(halvings) * 16 + fraction)) / 4096
+        self.typical * (HOP * 16 + self.bit * (u64::from(halvings) * 16 + fraction)) / 4096
     }
 }
 
