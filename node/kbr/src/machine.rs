@@ -105,6 +105,8 @@ pub struct Machine {
     /// A node that has notified us while its claim depends on whether the present predecessor is alive.
     notifier: Option<Peer>,
     repair_due: Option<Time>,
+    /// When a finger has last died or left.
+    finger_lost: Option<Time>,
     keep_alive_due: Option<Time>,
     /// Lost nodes are to be pinged soon, whoever's turn it is.
     recall_all: bool,
@@ -154,6 +156,7 @@ impl Machine {
             catch_up: CatchUp::default(),
             notifier: None,
             repair_due: None,
+            finger_lost: None,
             keep_alive_due: None,
             recall_all: false,
             look_due: None,

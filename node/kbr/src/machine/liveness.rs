@@ -186,7 +186,9 @@ impl Machine {
         if self.config.has(Bug::DeadPredecessorStays) && removed.predecessor.is_some() {
             self.ring.insert_predecessor(peer);
         }
-        self.fingers.remove(peer.id);
+        if self.fingers.remove(peer.id) {
+            self.finger_lost = Some(self.now);
+        }
         self.backpointers.remove(peer.id);
         if let Some(tail) = removed.predecessor {
             self.rectify();

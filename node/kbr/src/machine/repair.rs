@@ -21,6 +21,10 @@ const ANY: u8 = 4;
 const CLEARLY_NEARER: u32 = 80;
 /// How much longer a round takes for each candidate tried in every slot, once all have been looked at.
 const PACE: Duration = Duration::from_millis(750);
+/// How long after the loss of a finger others are not improved more often than this: where nodes come and go all the time
+/// a nearer finger is not there for long enough to be worth what finding it costs, a handshake of 4 KB above all.
+const UNREST: Duration = Duration::from_secs(30);
+const UNREST_PACE: Duration = Duration::from_secs(10);
 
 impl Machine {
     pub(super) fn handle_repair_timer(&mut self) {
@@ -50,7 +54,9 @@ impl Machine {
         if !self.fingers.is_settled() {
             return self.config.fingers_min;
         }
-        (PACE * (1 + self.fingers.effort())).clamp(self.config.fingers_min, longest)
+        let unrest = self.finger_lost.is_some_and(|lost| self.now.since(lost) < UNREST);
+        let shortest = if unrest { UNREST_PACE } else { self.config.fingers_min };
+        (PACE * (1 + self.fingers.effort())).max(shortest).min(longest)
     }
 
     pub(super) fn on_finger_outcome(&mut self, slot: Slot, outcome: Outcome) {
@@ -91,6 +97,8 @@ impl Machine {
             }
             match measured {
                 Some(_) => self.consider(candidate),
+                // Found too far away when it was measured once: another handshake would tell nothing new.
+                None if self.book.round_trip(candidate.id).is_some() && !self.is_better(slot, candidate) => {}
                 None => {
                     self.probe(candidate);
                     return true;
@@ -104,13 +112,17 @@ impl Machine {
         if !self.is_member() || self.ring.contains(peer.id) || self.fingers.contains(peer.id) {
             return;
         }
-        let Some(slot) = self.fingers.slot_of(peer.id) else { return };
-        let Some(finger) = self.fingers.finger(slot) else { return };
-        let (Some(new), Some(old)) = (self.book.round_trip(peer.id), self.book.round_trip(finger.id)) else { return };
-        if new * 100 < old * CLEARLY_NEARER {
+        if let Some(slot) = self.fingers.slot_of(peer.id).filter(|slot| self.is_better(*slot, peer)) {
             self.fingers.ask(slot, peer);
             self.send(peer, Message::Link);
         }
+    }
+
+    /// Whether a peer is clearly nearer than the finger of a slot, as far as both have been measured.
+    fn is_better(&self, slot: Slot, peer: Peer) -> bool {
+        let finger = self.fingers.finger(slot).and_then(|finger| self.book.round_trip(finger.id));
+        let times = self.book.round_trip(peer.id).zip(finger);
+        times.is_some_and(|(new, old)| new * 100 < old * CLEARLY_NEARER)
     }
 
     pub(super) fn on_link(&mut self, from: Peer) {
