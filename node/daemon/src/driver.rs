@@ -311,6 +311,7 @@ impl Driver {
             Output::Dial(addr) => self.parts.transport.dial(addr),
             Output::Send { to, message } => self.parts.transport.send(to, message),
             Output::Keep(peers) => self.parts.transport.keep(peers),
+            Output::Release(id) => self.parts.transport.release(id),
             Output::Joined => tracing::info!("joined the ring"),
             Output::Left => self.left = true,
             Output::LookedUp { request, outcome } => {

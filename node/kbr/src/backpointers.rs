@@ -32,6 +32,10 @@ impl Backpointers {
         self.changes += u64::from(self.nodes.remove(&id).is_some());
     }
 
+    pub(crate) fn contains(&self, id: NodeId) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
     pub(crate) fn peers(&self) -> impl Iterator<Item = Peer> {
         self.nodes.values().copied()
     }

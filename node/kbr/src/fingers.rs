@@ -268,6 +268,11 @@ impl Fingers {
         self.asked.insert(slot, peer);
     }
 
+    /// Whether the node is being asked to be a finger.
+    pub(crate) fn is_asked(&self, id: NodeId) -> bool {
+        self.asked.values().any(|peer| peer.id == id)
+    }
+
     /// A node has answered that question. Gives what it replaces where it has become a finger.
     pub(crate) fn answered(&mut self, peer: Peer, accepted: bool) -> Option<Option<Peer>> {
         let slot = self.asked.iter().find(|(_, asked)| asked.id == peer.id).map(|(slot, _)| *slot)?;

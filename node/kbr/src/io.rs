@@ -176,6 +176,8 @@ pub enum Output {
     /// These peers are the node's neighbours and fingers: keep one connection to each open, and dial those that have
     /// none. Replaces the set said before.
     Keep(Vec<Peer>),
+    /// The connection to this peer was made to measure it, and has served: it may end as soon as nobody speaks on it.
+    Release(NodeId),
     /// A message of type 0 is about to go on from here. Answered by [`Input::Verdict`]; without an answer in half of the
     /// message's remaining time it goes on as it is. Direct sends pass through no node and are not shown.
     Forward {

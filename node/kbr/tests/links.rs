@@ -119,7 +119,8 @@ fn links_stay_within_the_cap_and_are_the_same_later() {
         assert!(!view.fingers.is_empty(), "{id:?} has no finger");
     }
     world.run_for(Duration::from_secs(1800));
-    let settled = fingers(&world);
+    let (settled, released) = (fingers(&world), world.nodes.values().map(|node| node.released).sum::<usize>());
+    assert!(released > 0, "candidates for fingers were measured");
     world.run_for(Duration::from_secs(1800));
     let later = fingers(&world);
     let changed = settled.iter().zip(&later).filter(|(before, after)| before != after).count();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_contract::{Context, Event, Execution, LogLevel, Write};
-use prost_kbr::{AppId, Dispatch, Failure, Header, Key, Message, Outcome, Peer, Refusal};
+use prost_kbr::{AppId, Dispatch, Failure, Header, Key, Message, NodeId, Outcome, Peer, Refusal};
 use prost_package::{Grant, Package, Policy, SignedManifest};
 
 /// What can happen to a node.
@@ -127,6 +127,8 @@ pub enum Output {
     },
     /// Keep one connection to each of these open.
     Keep(Vec<Peer>),
+    /// The connection to this peer may end as soon as nobody speaks on it.
+    Release(NodeId),
     /// The node is a member of the ring now.
     Joined,
     /// The node has left the ring; nothing more will come.

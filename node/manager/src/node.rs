@@ -200,6 +200,7 @@ impl Node {
             Ring::Dial { addr } => self.outbox.push_back(Output::Dial(addr)),
             Ring::Send { to, message } => self.outbox.push_back(Output::Send { to, message }),
             Ring::Keep(peers) => self.outbox.push_back(Output::Keep(peers)),
+            Ring::Release(id) => self.outbox.push_back(Output::Release(id)),
             Ring::Joined => self.outbox.push_back(Output::Joined),
             Ring::Left => self.outbox.push_back(Output::Left),
             Ring::Neighbours { request, neighbours } => {

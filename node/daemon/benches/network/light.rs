@@ -135,6 +135,7 @@ impl Light {
             Output::Dial { addr } => self.transport.dial(addr),
             Output::Send { to, message } => self.transport.send(to, message),
             Output::Keep(peers) => self.transport.keep(peers),
+            Output::Release(id) => self.transport.release(id),
             Output::Deliver { routed, .. } => {
                 let (origin, id) = (routed.envelope.origin.id, routed.envelope.id);
                 let handling = Handling::Done;

@@ -177,6 +177,14 @@ impl Transport {
         self.shared.keep(&peers);
     }
 
+    /// Says that a connection, if there is one to this peer, is not needed any more: it is closed when nothing was said on
+    /// it for [`Limits::released`]. Keeping the peer takes that back.
+    pub fn release(&mut self, peer: NodeId) {
+        if let Some(link) = self.shared.links.borrow_mut().get_mut(&peer) {
+            link.released = true;
+        }
+    }
+
     /// The connections that there are, by id.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let links = self.shared.links.borrow();

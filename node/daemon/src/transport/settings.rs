@@ -44,6 +44,8 @@ pub struct Limits {
     pub frame: Duration,
     /// How long a connection lives on which nothing is said.
     pub idle: Duration,
+    /// The same for one that routing has no use for any more.
+    pub released: Duration,
 }
 
 impl Default for Limits {
@@ -58,6 +60,7 @@ impl Default for Limits {
             stall: Duration::from_secs(10),
             frame: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            released: Duration::from_secs(5),
         }
     }
 }

@@ -33,11 +33,12 @@ pub(super) async fn look_after(shared: Rc<Shared>) {
 
 fn check(shared: &Shared, link: &mut Link, now: Instant) {
     let (wanted, sent) = (link.wanted, link.outbox.frames());
+    let idle = if link.released { shared.limits.released } else { shared.limits.idle };
     let Some(live) = &mut link.live else { return };
     if live.is_stalled(now, shared) {
         shared.stats.refuse(Refused::Stalled);
         CloseCode::Timeout.close(&live.connection);
-    } else if live.quiet_for(now, sent) >= shared.limits.idle && !wanted {
+    } else if live.quiet_for(now, sent) >= idle && !wanted {
         CloseCode::Idle.close(&live.connection);
     }
 }

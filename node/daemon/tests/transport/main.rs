@@ -347,6 +347,24 @@ fn a_connection_that_nobody_wants_ends_when_nothing_is_said() {
 }
 
 #[test]
+fn a_connection_that_was_released_ends_sooner_unless_it_is_kept() {
+    run(async {
+        let mut ring = Ring::new();
+        ring.limits = Limits { released: Duration::from_secs(1), ..Limits::default() };
+        let (mut a, mut b, mut c) = (ring.node(), ring.node(), ring.node());
+        connect(&mut a, &mut b).await;
+        connect(&mut a, &mut c).await;
+        let (x, y, z) = (a.me(), b.me(), c.me());
+        a.transport.release(y.id);
+        a.transport.release(z.id);
+        a.transport.keep(vec![z]);
+        tokio::join!(a.until(|node| node.disconnected(y.id) == 1), b.until(|node| node.disconnected(x.id) == 1));
+        assert_works(&mut a, &mut c, 1).await;
+        assert_eq!(a.disconnected(z.id), 0);
+    });
+}
+
+#[test]
 fn too_much_for_one_who_cannot_be_reached_is_dropped_and_counted() {
     run(async {
         let mut ring = Ring::new();

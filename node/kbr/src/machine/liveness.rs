@@ -76,6 +76,15 @@ impl Machine {
         self.is_near(id) || self.fingers.contains(id) || self.watched.contains(&id)
     }
 
+    /// A connection has served its purpose. It may end where nothing here depends on it.
+    pub(super) fn release(&mut self, id: NodeId) {
+        let linked = self.backpointers.contains(id) || self.fingers.is_asked(id);
+        let needed = linked || self.is_needed(id) || self.in_flight.waiting(id) > 0 || self.ring.contains(id);
+        if !needed && self.book.is_connected(id) {
+            self.outbox.push_back(Output::Release(id));
+        }
+    }
+
     /// Routes around a node at once, and gives it a second chance.
     pub(super) fn suspect(&mut self, peer: Peer) {
         if self.config.has(Bug::NoSecondChance) {
@@ -119,6 +128,7 @@ impl Machine {
             self.book.sample(from.id, self.now.since(probe.sent));
         }
         self.consider(from);
+        self.release(from.id);
         self.settle_notifier(from.id);
         self.held.release(self.now);
     }

@@ -141,6 +141,7 @@ impl Machine {
             None if !accepted => {
                 // It was one once, and has no room for it any more.
                 self.fingers.remove(from.id);
+                self.release(from.id);
             }
             None => self.send(from, Message::Unlink),
         }

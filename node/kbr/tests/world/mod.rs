@@ -60,6 +60,8 @@ pub(crate) struct Node {
     /// What it answers to messages of type 0; none to leave them unanswered.
     pub(crate) verdict: Option<Verdict>,
     pub(crate) kept: Vec<Peer>,
+    /// How often a connection was released.
+    pub(crate) released: usize,
     wake: Option<Time>,
     unsent: BTreeMap<NodeId, Vec<Message>>,
     dialling: BTreeSet<NodeId>,
@@ -180,6 +182,7 @@ impl World {
             handling: Handling::Done,
             verdict: Some(Verdict::Pass),
             kept: Vec::new(),
+            released: 0,
             wake: None,
             unsent: BTreeMap::new(),
             dialling: BTreeSet::new(),
@@ -389,6 +392,13 @@ impl World {
                     node.unsent.entry(to.id).or_default().push(message);
                     self.dial(id, to);
                 }
+                return;
+            }
+            Output::Release(peer) => {
+                let view = node.machine.view();
+                let mut pointing = view.backpointers.iter().chain(&node.kept);
+                assert!(pointing.all(|needed| needed.id != peer), "{peer:?} is still needed");
+                node.released += 1;
                 return;
             }
             Output::Keep(peers) => {

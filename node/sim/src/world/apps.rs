@@ -159,6 +159,7 @@ impl World {
             Output::Dial(_)
             | Output::Send { .. }
             | Output::Keep(_)
+            | Output::Release(_)
             | Output::Joined
             | Output::Left
             | Output::LookedUp { .. }

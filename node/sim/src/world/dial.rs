@@ -381,6 +381,7 @@ impl World {
         let now = self.now;
         let half = self.hosts[node as usize].halves.entry(peer, now);
         half.wanted = true;
+        half.released = false;
         if half.live.is_none() && half.dial.is_none() && half.greeted.is_none() {
             half.owed = true;
             let begins = half.quiet_until.max(now);

@@ -109,6 +109,7 @@ impl World {
             Output::Dial(addr) => self.dial_addr(index, addr),
             Output::Send { to, message } => self.send(index, to, message),
             Output::Keep(peers) => self.keep(index, &peers),
+            Output::Release(id) => self.release(index, id),
             Output::Joined => self.seen.push(Seen::Joined { node: index }),
             Output::Left => {
                 self.close_all(index);

@@ -22,6 +22,8 @@ pub(super) struct Half {
     pub(super) unsent: Vec<Message>,
     /// Whether the node keeps the peer connected.
     pub(super) wanted: bool,
+    /// Whether the node needs the connection no more, unless someone speaks on it.
+    pub(super) released: bool,
     /// Whether the node waits to hear of this peer, so that a failure must be told.
     pub(super) owed: bool,
     pub(super) failures: u32,
@@ -95,6 +97,7 @@ impl Half {
             greeted: None,
             unsent: Vec::new(),
             wanted: false,
+            released: false,
             owed: false,
             failures: 0,
             quiet_until: now,

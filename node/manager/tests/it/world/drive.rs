@@ -183,6 +183,8 @@ impl World {
                 self.at_time(Duration::from_millis(20), Event::Connect { from: id, to, expected: None });
             }
             Output::Send { to, message } => self.send(id, to, message),
+            // A connection that nobody needs does no harm.
+            Output::Release(_) => {}
             Output::Keep(peers) => {
                 for peer in peers {
                     if !self.connections.contains_key(&pair(id, peer.id)) {
