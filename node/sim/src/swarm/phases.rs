@@ -199,6 +199,10 @@ impl Course {
 
     /// Every node asks, and all answers are right: the ring is whole, and no one dies any more.
     fn lookups(&mut self, stage: &mut Stage) {
+        // A node whose clock stands still keeps what it asked while the faults struck for as long as that takes.
+        while stage.judge.open_lookups() > 0 && !stage.is_broken() {
+            stage.advance(stage.now() + LOOK);
+        }
         let before = stage.judge.tally();
         for node in stage.live() {
             for _ in 0..LAST_LOOKUPS {
