@@ -92,3 +92,34 @@ fn adopted(seat: &Seat, from: NodeId, list: &[NodeId], most: usize) -> Option<Ve
     adopted.truncate(most);
     Some(adopted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(place: u8) -> NodeId {
+        let mut bytes = [0; NodeId::LEN];
+        bytes[0] = place;
+        NodeId::from_bytes(bytes)
+    }
+
+    fn ids(places: &[u8]) -> Vec<NodeId> {
+        places.iter().map(|place| id(*place)).collect()
+    }
+
+    /// What a node at 100 with this list makes of the list of another.
+    fn makes(of: &[u8], from: u8, list: &[u8]) -> Option<Vec<NodeId>> {
+        let seat = Seat { id: id(100), successors: ids(of), lost: vec![id(77)], ..Seat::default() };
+        adopted(&seat, id(from), &ids(list), 3)
+    }
+
+    #[test]
+    fn a_list_is_taken_over_from_its_first_or_a_nearer_one_or_behind_one_of_it() {
+        assert_eq!(makes(&[110, 120, 130], 110, &[115, 120, 130]), Some(ids(&[110, 115, 120])));
+        assert_eq!(makes(&[110, 120, 130], 105, &[110, 120]), Some(ids(&[105, 110, 120])));
+        assert_eq!(makes(&[110, 120, 130], 120, &[140, 150]), Some(ids(&[110, 120, 140])));
+        assert_eq!(makes(&[110, 120, 130], 125, &[130]), None);
+        assert_eq!(makes(&[], 50, &[77, 60, 100, 110]), Some(ids(&[50, 60])), "to itself, and without the dead");
+        assert_eq!(makes(&[110], 110, &[120, 115]), Some(ids(&[110, 120])));
+    }
+}
