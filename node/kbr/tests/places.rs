@@ -104,3 +104,40 @@ fn a_node_that_has_lost_everyone_soon_dials_where_it_once_joined() {
         }
     }
 }
+
+#[test]
+fn a_member_soon_dials_every_address_that_it_was_told_at_its_start() {
+    let (mut node, first) = (Driven::new(), peer(1, 1));
+    let config = Config { successors: 1, predecessors: 1, fall_over: 1, ..Config::default() };
+    node.machine = Machine::new(peer(0, 0), config, [1; 32], node.now);
+    let others: Vec<SocketAddr> = (2..5).map(|place| peer(0, place).addr).collect();
+    node.input(Input::Join { known: [&[first.addr][..], &others].concat() });
+    node.machine.handle_timeout(node.now);
+    let mut dialled = Vec::new();
+    let (mut sent, _) = node.input(Input::Connected { peer: first });
+    let end = node.now + Duration::from_secs(300);
+    while node.now < end {
+        for (_, message) in std::mem::take(&mut sent) {
+            let answer = match message {
+                Message::FindPredecessor { request, .. } => Message::Predecessor { request, peer: first },
+                Message::GetNeighbours { request, .. } => {
+                    Message::Neighbours { request, joined: true, predecessors: Vec::new(), successors: Vec::new() }
+                }
+                Message::Ping { nonce } => Message::Pong { nonce },
+                _ => continue,
+            };
+            let (more, further) = node.input(Input::Received { from: first.id, message: answer });
+            sent.extend(more);
+            dialled.extend(further);
+        }
+        if sent.is_empty() {
+            let (due, _) = node.machine.poll_timeout().expect("a member has something to do");
+            node.now = node.now.max(due);
+            node.machine.handle_timeout(node.now);
+            let (more, further) = node.outputs();
+            sent.extend(more);
+            dialled.extend(further);
+        }
+    }
+    assert!(others.iter().all(|addr| dialled.contains(addr)), "{dialled:?} of {others:?}");
+}
