@@ -15,6 +15,7 @@ mod seek;
 mod stabilize;
 mod table;
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -264,6 +265,17 @@ impl Machine {
     /// The nodes that this one declared dead and has not heard of since, as far as it remembers them, in order of id.
     pub fn lost(&self) -> impl Iterator<Item = NodeId> {
         self.probes.lost()
+    }
+
+    /// Where this node would dial another, as far as it knows.
+    pub fn address_of(&self, id: NodeId) -> Option<SocketAddr> {
+        let listed = || self.ring.neighbours().find(|peer| peer.id == id);
+        self.book.peer(id).or_else(listed).or_else(|| self.probes.lost_peer(id)).map(|peer| peer.addr)
+    }
+
+    /// Whether the answer to this question, which is still waited for, may become part of the successor list.
+    pub fn awaits_successors(&self, request: u64) -> bool {
+        self.questions.get(request).is_some_and(|question| question.query.is_about_successors())
     }
 
     /// How far this node has come.

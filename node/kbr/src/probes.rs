@@ -100,6 +100,10 @@ impl Probes {
         self.lost.contains_key(&id)
     }
 
+    pub(crate) fn lost_peer(&self, id: NodeId) -> Option<Peer> {
+        self.lost.get(&id).map(|lost| lost.peer)
+    }
+
     pub(crate) fn lost(&self) -> impl Iterator<Item = NodeId> {
         self.lost.keys().copied()
     }

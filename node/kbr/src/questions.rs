@@ -37,6 +37,13 @@ pub(crate) enum Query {
     Walk(u64),
 }
 
+impl Query {
+    /// Whether the answer may become part of the successor list.
+    pub(crate) fn is_about_successors(&self) -> bool {
+        matches!(self, Query::Stabilize | Query::Between | Query::Further(Side::After, _) | Query::Successor)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) to: Peer,
@@ -63,12 +70,17 @@ impl Questions {
         self.due.insert((due, request));
     }
 
-    /// Takes the question that `from` answers; none where it was not asked that.
-    pub(crate) fn answered(&mut self, from: NodeId, request: u64) -> Option<Question> {
-        if self.asked.get(&request)?.to.id != from {
+    /// Takes the question that `from` answers; none where it was not asked that. It is where its answer comes from, wherever
+    /// it was said to be.
+    pub(crate) fn answered(&mut self, from: Peer, request: u64) -> Option<Question> {
+        if self.asked.get(&request)?.to.id != from.id {
             return None;
         }
-        self.take(request)
+        Some(Question { to: from, ..self.take(request)? })
+    }
+
+    pub(crate) fn get(&self, request: u64) -> Option<&Question> {
+        self.asked.get(&request)
     }
 
     pub(crate) fn take(&mut self, request: u64) -> Option<Question> {

@@ -6,6 +6,7 @@
 mod assumption;
 mod broken;
 mod caps;
+mod coming;
 mod ended;
 mod false_death;
 mod flow;

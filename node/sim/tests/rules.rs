@@ -114,9 +114,19 @@ fn a_member_that_loses_its_live_successors_without_a_failure_breaks_a_rule() {
 }
 
 #[test]
+fn what_is_under_way_to_a_node_counts_as_what_it_has() {
+    let judge = judge();
+    assert!(judge.may_lose(&[20, 40], &[]));
+    assert!(judge.may_lose(&[20, 40], &[(10, ids(&[20, 30]))]));
+    assert!(!judge.may_lose(&[20, 40], &[(10, ids(&[20, 40]))]), "10 would have no one");
+    assert!(judge.may_lose(&[10, 30, 50], &[]), "three are left, and nobody skips one");
+    assert!(!judge.may_lose(&[10, 30, 50], &[(20, ids(&[30, 60]))]), "40 would be skipped");
+}
+
+#[test]
 fn a_failure_that_takes_the_last_live_successor_breaks_the_assumption_and_no_rule() {
     let mut judge = judge();
-    assert!(!judge.may_lose(&[20, 30]) && judge.may_lose(&[20]));
+    assert!(!judge.may_lose(&[20, 30], &[]) && judge.may_lose(&[20], &[]));
     judge.update(at(2), vec![(20, None), (30, None)], &[]);
     assert_eq!(broken(&judge), Vec::<String>::new());
     assert_eq!(judge.assumption().reason(), Some(Reason::Failures));

@@ -46,6 +46,8 @@ struct Search {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Join {
     known: Vec<SocketAddr>,
+    /// Those of them that were not dialled yet.
+    untried: Vec<SocketAddr>,
     attempts: u32,
     /// How often this node has looked for a larger ring.
     looks: usize,
@@ -66,6 +68,7 @@ impl Machine {
         }
         others.retain(|addr| !self.join.known.contains(addr));
         others.truncate(MAX_KNOWN - self.join.known.len());
+        self.join.untried.extend(&others);
         self.join.known.append(&mut others);
     }
 
@@ -101,6 +104,7 @@ impl Machine {
 
     /// Starts a search through whoever is at an address.
     fn search_at(&mut self, addr: SocketAddr) {
+        self.join.untried.retain(|untried| *untried != addr);
         if let Some(peer) = self.book.connected_at(addr) {
             self.ask_about_place(peer);
             return;
@@ -111,21 +115,22 @@ impl Machine {
         self.outbox.push_back(Output::Dial { addr });
     }
 
-    /// Alone after having known others: through any node remembered, else through the addresses of the beginning.
+    /// Alone after having known others: in turn through a node remembered and at an address of the beginning. Those remembered
+    /// may be many and all dead, and must not keep this node from the others for as long as it takes to find that out.
     fn start_rejoin(&mut self) {
         if !self.ring.successors().is_empty() {
             return;
         }
-        let remembered: Vec<Peer> = self.ring.neighbours().chain(self.fingers.peers()).chain(self.book.all()).collect();
+        let remembered = self.ring.neighbours().chain(self.fingers.peers()).chain(self.book.all());
         let usable = |peer: &Peer| peer.id != self.me.id && !self.probes.is_lost(peer.id);
-        let usable: Vec<Peer> = remembered.into_iter().filter(usable).collect();
-        let turn = self.join.attempts as usize % (usable.len() + 1).max(1);
-        match usable.get(turn) {
-            Some(peer) => {
-                self.join.attempts = self.join.attempts.wrapping_add(1);
-                self.search_through(*peer);
-            }
-            None => self.dial_known(),
+        let usable: Vec<Peer> = remembered.filter(usable).collect();
+        let attempt = self.join.attempts as usize;
+        self.join.attempts = self.join.attempts.wrapping_add(1);
+        let (turn, known) = (attempt / 2, self.join.known.len());
+        if !usable.is_empty() && (attempt.is_multiple_of(2) || known == 0) {
+            self.search_through(usable[turn % usable.len()]);
+        } else if known > 0 {
+            self.search_at(self.join.known[turn % known]);
         }
     }
 
@@ -258,6 +263,11 @@ impl Machine {
         if self.join.search.is_some() || self.join.due.is_some() || self.config.has(Bug::ForgetsTheDead) {
             return;
         }
+        // Two rings may hold together by this alone, that a member of one was told of a member of the other.
+        if let Some(addr) = self.untried() {
+            self.search_at(addr);
+            return;
+        }
         self.join.looks = self.join.looks.wrapping_add(1);
         let pick = self.random.number() as usize;
         if self.join.looks.is_multiple_of(2) {
@@ -276,6 +286,11 @@ impl Machine {
         if !others.is_empty() {
             self.ask_about_place(others[pick % others.len()]);
         }
+    }
+
+    /// An address of the beginning where nobody was met yet, and none was looked for.
+    pub(super) fn untried(&self) -> Option<SocketAddr> {
+        self.join.untried.iter().copied().find(|addr| !self.book.has_met(*addr))
     }
 
     /// Finds out whether a node is in the same ring. A member of a large ring proposes itself: that costs two frames where it

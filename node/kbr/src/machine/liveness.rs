@@ -248,7 +248,11 @@ impl Machine {
             Vec::new()
         };
         if self.look_due.is_none_or(|due| due <= self.now) {
-            self.look_pace = if self.ring.is_short() { LOOK_WHEN_SHORT } else { (self.look_pace * 2).min(LOOK_LATEST) };
+            self.look_pace = match self.untried() {
+                _ if self.ring.is_short() => LOOK_WHEN_SHORT,
+                Some(_) => LOOK_SOON,
+                None => (self.look_pace * 2).min(LOOK_LATEST),
+            };
             self.look_due = Some(self.now + self.random.jitter(self.look_pace));
             self.look_for_others();
         }

@@ -174,7 +174,7 @@ impl Machine {
 
     /// Takes the question that a peer has answered, and the round-trip time with it.
     pub(super) fn answered(&mut self, from: Peer, request: u64) -> Option<Question> {
-        let question = self.questions.answered(from.id, request)?;
+        let question = self.questions.answered(from, request)?;
         if let Some(sent) = question.sent {
             self.book.sample(from.id, self.now.since(sent));
         }
@@ -198,6 +198,8 @@ impl Machine {
     /// `alive` says whether the peer has spoken: a node that answers without being a member is no neighbour.
     fn on_answer(&mut self, question: Question, answer: Answer, alive: bool) {
         let Question { to, query, .. } = question;
+        let answer =
+            answer.map(|(predecessors, successors)| (self.readdress(predecessors), self.readdress(successors)));
         if let Some((predecessors, successors)) = &answer {
             self.recheck(predecessors.iter().chain(successors));
         }
@@ -214,6 +216,14 @@ impl Machine {
             Query::Seek(id, path) => self.on_seek_silent(id, path),
             Query::Walk(request) => self.outbox.push_back(Output::Neighbours { request, neighbours: answer }),
         }
+    }
+
+    /// Others may list a node where it is not any more. Where it is connected to this one, that shows its place.
+    fn readdress(&self, mut listed: Vec<Peer>) -> Vec<Peer> {
+        for peer in listed.iter_mut().filter(|peer| self.book.is_connected(peer.id)) {
+            *peer = self.book.peer(peer.id).unwrap_or(*peer);
+        }
+        listed
     }
 
     /// Nodes that this one holds for dead, and another lists, may be alive after all.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use prost_kbr::{Key, Message, NodeId, RingView, Time};
 
+use super::coming::{Coming, Mail};
 use super::{Asked, Assumption, Broken, Ended, Limits, Lookups, Moment, Picture, Reason, Rule, Seat, Tally, Trails};
 use crate::world::Seen;
 use crate::{Index, World};
@@ -24,6 +25,10 @@ pub struct Judge {
     limits: Limits,
     rules: Vec<Option<Box<dyn Rule>>>,
     trails: Trails,
+    mail: Mail,
+    coming: Coming,
+    /// The lists that nodes will have once what is under way has arrived; looked for only where a member is lost.
+    lists: Vec<(Index, Vec<NodeId>)>,
     picture: Picture,
     assumption: Assumption,
     lookups: Lookups,
@@ -62,6 +67,9 @@ impl Judge {
             limits,
             rules: rules.into_iter().map(Some).collect(),
             trails,
+            mail: Mail::default(),
+            coming: Coming::default(),
+            lists: Vec::new(),
             picture: Picture::default(),
             assumption: Assumption::default(),
             lookups: Lookups::default(),
@@ -79,8 +87,11 @@ impl Judge {
 
     /// What the world has to call for every frame.
     pub fn observer(&self) -> Observer {
-        let trails = self.trails.clone();
-        Box::new(move |now, from, to, message| trails.observe(now, from, to, message))
+        let (trails, mail) = (self.trails.clone(), self.mail.clone());
+        Box::new(move |now, from, to, message| {
+            mail.observe(from, to, message);
+            trails.observe(now, from, to, message);
+        })
     }
 
     /// A lookup is about to be asked. Numbers are never used twice.
@@ -109,6 +120,7 @@ impl Judge {
         let now = world.now();
         let round = now >= self.round;
         if changed.is_empty() && seen.is_empty() && !round {
+            self.coming.note(world, &self.mail, &self.picture);
             return;
         }
         let all: Vec<Index>;
@@ -125,9 +137,13 @@ impl Judge {
         for node in looked {
             self.glances[*node as usize] = glance(world, *node);
         }
-        let seats = looked.iter().map(|node| (*node, seat(world, *node))).collect();
+        let seats: Vec<_> = looked.iter().map(|node| (*node, seat(world, *node))).collect();
+        let is_member = |seat: Option<&Seat>| seat.is_some_and(|seat| seat.joined);
+        let lost = seats.iter().any(|(node, seat)| is_member(self.picture.seat(*node)) && !is_member(seat.as_ref()));
+        self.lists = if lost { self.coming(world) } else { Vec::new() };
         let before = self.broken.len();
         self.update(now, seats, seen);
+        self.coming.note(world, &self.mail, &self.picture);
         for broken in &mut self.broken[before..] {
             broken.recent = broken.node.map(|node| world.recent(node)).unwrap_or_default();
         }
@@ -179,7 +195,7 @@ impl Judge {
             self.fail(Reason::Clone);
         } else if false_death {
             self.fail(Reason::FalseDeath);
-        } else if lost && !self.picture.is_sound(successors) {
+        } else if lost && !self.picture.is_sound(successors, &self.lists) {
             self.fail(Reason::Failures);
         } else if !self.assumption.holds() {
             let large = self.picture.members().len() > successors;
@@ -254,9 +270,15 @@ impl Judge {
         &self.assumption
     }
 
-    /// Whether these processes could die at once without breaking the operating assumption.
-    pub fn may_lose(&self, nodes: &[Index]) -> bool {
-        self.picture.without(nodes).is_sound(self.limits.successors)
+    /// Whether these processes could die at once without breaking the operating assumption, where nodes will soon have these
+    /// lists.
+    pub fn may_lose(&self, nodes: &[Index], coming: &[(Index, Vec<NodeId>)]) -> bool {
+        self.picture.without(nodes).is_sound(self.limits.successors, coming)
+    }
+
+    /// The successor lists that nodes will have once the answers that are under way to them have arrived.
+    pub fn coming(&mut self, world: &World) -> Vec<(Index, Vec<NodeId>)> {
+        self.coming.lists(world, &self.picture, self.limits.successors)
     }
 
     /// Whether all live processes are one ideal ring.

@@ -34,15 +34,18 @@ impl Seat {
         self.successors.iter().chain(&self.predecessors).chain(&self.fingers).any(|known| *known == id)
     }
 
-    /// The gaps between the entries of Zave's extended list: the node itself, then its successors.
     fn gaps(&self) -> impl Iterator<Item = (NodeId, NodeId)> {
-        let from = [self.id].into_iter().chain(self.successors.iter().copied());
-        from.zip(self.successors.iter().copied())
+        gaps(self.id, &self.successors)
     }
 
     fn skips(&self, node: NodeId) -> bool {
         node != self.id && self.gaps().any(|(from, to)| node != to && Interval::open(from, to).contains(node))
     }
+}
+
+/// The gaps between the entries of Zave's extended list: the node itself, then its successors.
+fn gaps(node: NodeId, successors: &[NodeId]) -> impl Iterator<Item = (NodeId, NodeId)> {
+    [node].into_iter().chain(successors.iter().copied()).zip(successors.iter().copied())
 }
 
 /// What an update has changed.
@@ -224,9 +227,19 @@ impl Picture {
     }
 
     /// Whether Zave's invariant holds for lists of this length: each member has a live successor, and there are more
-    /// principals than the list has places.
-    pub fn is_sound(&self, successors: usize) -> bool {
-        self.stranded.is_empty() && self.principals() > successors
+    /// principals than the list has places. It has to hold as well with the lists that these nodes will soon have.
+    pub fn is_sound(&self, successors: usize, coming: &[(Index, Vec<NodeId>)]) -> bool {
+        let coming = || coming.iter().filter_map(|(node, list)| Some((self.seat(*node)?, list)));
+        let lives = |list: &[NodeId]| list.iter().any(|id| self.members.contains_key(id));
+        if !self.stranded.is_empty() || self.principals() <= successors || !coming().all(|(_, list)| lives(list)) {
+            return false;
+        }
+        let mut skipped: BTreeSet<NodeId> = self.skipped().collect();
+        for (seat, list) in coming() {
+            skipped
+                .extend(gaps(seat.id, list).flat_map(|(from, to)| self.between(from, to)).filter(|id| *id != seat.id));
+        }
+        self.members.len() - skipped.len() > successors
     }
 
     /// What the picture would be without these processes.

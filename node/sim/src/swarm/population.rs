@@ -48,7 +48,8 @@ impl Stage {
     /// another piece, or started with its address; and a process that is in no ring knows none that is, nor one that does.
     /// That others have met such a process does not help it.
     pub(super) fn pieces(&self) -> Vec<Vec<Index>> {
-        let knows = |a: Index, b: Index| self.world.has_met(a, b) || self.known[&a].contains(&b);
+        let knows =
+            |a: Index, b: Index| self.world.has_met(a, b) && self.has_address(a, b) || self.known[&a].contains(&b);
         let is_member = |node: &Index| self.judge.picture().seat(*node).is_some_and(|seat| seat.joined);
         let (mut members, mut outside): (Vec<Index>, Vec<Index>) = self.live().into_iter().partition(is_member);
         let mut pieces = Vec::new();
@@ -66,6 +67,14 @@ impl Stage {
         pieces
     }
 
+    /// Whether a node that has met another would find it. Who has met both processes with one key knows the address of the
+    /// last, as of a process that was started again elsewhere.
+    fn has_address(&self, node: Index, other: Index) -> bool {
+        let there = self.world.peer(other);
+        let known = || self.world.node(node).and_then(|node| node.ring().address_of(there.id));
+        self.world.twin(other).is_none() || known() == Some(there.addr)
+    }
+
     /// Up to `most` different members, in random order.
     pub(super) fn some_members(&mut self, most: usize) -> Vec<Index> {
         let mut members = self.members();
@@ -81,11 +90,15 @@ impl Stage {
     }
 
     /// Whether these may die at once in a run of this class. Someone always lives on.
-    pub(super) fn may_die(&self, nodes: &[Index]) -> bool {
+    pub(super) fn may_die(&mut self, nodes: &[Index]) -> bool {
         let members = self.judge.picture().members();
         let others = members.values().filter(|node| !nodes.contains(node)).count();
         match self.options.class {
-            Class::Careful => others > self.options.successors && self.judge.may_lose(nodes),
+            Class::Careful if others <= self.options.successors => false,
+            Class::Careful => {
+                let coming = self.judge.coming(&self.world);
+                self.judge.may_lose(nodes, &coming)
+            }
             Class::AssumptionBroken => others >= 2,
         }
     }

@@ -1,0 +1,143 @@
+//! Where nodes are: what a connection shows counts more than what others say, and addresses of the beginning stay in use.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use prost_kbr::{Config, Id, Input, Machine, Message, Output, Peer, Time};
+
+fn peer(name: u8, addr: u8) -> Peer {
+    Peer { id: Id::hash(&[name]), addr: ([10, 0, 0, addr], 4000).into() }
+}
+
+/// A node and its virtual clock.
+struct Driven {
+    machine: Machine,
+    now: Time,
+}
+
+impl Driven {
+    fn new() -> Driven {
+        let now = Time::from_micros(1_000_000);
+        Driven { machine: Machine::new(peer(0, 0), Config::default(), [1; 32], now), now }
+    }
+
+    /// Gives it something; gives what it sends, and where it dials.
+    fn input(&mut self, input: Input) -> (Vec<(Peer, Message)>, Vec<SocketAddr>) {
+        self.machine.handle(self.now, input);
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> (Vec<(Peer, Message)>, Vec<SocketAddr>) {
+        let (mut sent, mut dialled) = (Vec::new(), Vec::new());
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Send { to, message } => sent.push((to, message)),
+                Output::Dial { addr } => dialled.push(addr),
+                _ => {}
+            }
+        }
+        (sent, dialled)
+    }
+}
+
+/// The number of the question about neighbours that was sent to a node.
+fn asked(sent: &[(Peer, Message)], of: Peer) -> u64 {
+    let request = |(to, message): &(Peer, Message)| match message {
+        Message::GetNeighbours { request, .. } if to.id == of.id => Some(*request),
+        _ => None,
+    };
+    sent.iter().find_map(request).expect("a question")
+}
+
+#[test]
+fn a_node_is_listed_where_it_is_connected_from_and_not_where_others_say() {
+    let (mut node, first, second) = (Driven::new(), peer(1, 1), peer(2, 2));
+    node.input(Input::Join { known: Vec::new() });
+    for peer in [first, second] {
+        node.input(Input::Connected { peer });
+    }
+    let elsewhere = [Peer { addr: peer(0, 11).addr, ..first }, Peer { addr: peer(0, 12).addr, ..second }];
+    let message = Message::Candidate { peer: elsewhere[0], hops: 0 };
+    let (sent, _) = node.input(Input::Received { from: second.id, message });
+    let request = asked(&sent, first);
+    let (predecessors, successors) = (Vec::new(), vec![elsewhere[1]]);
+    let message = Message::Neighbours { request, joined: true, predecessors, successors };
+    node.input(Input::Received { from: first.id, message });
+    assert_eq!(node.machine.view().successors, [first, second]);
+}
+
+#[test]
+fn a_node_that_has_lost_everyone_soon_dials_where_it_once_joined() {
+    let (mut node, first, other) = (Driven::new(), peer(1, 1), peer(0, 2).addr);
+    node.input(Input::Join { known: vec![first.addr, other] });
+    node.machine.handle_timeout(node.now);
+    let (sent, _) = node.input(Input::Connected { peer: first });
+    let Some((_, Message::FindPredecessor { request, .. })) = sent.last().cloned() else { panic!("{sent:?}") };
+    let (sent, _) =
+        node.input(Input::Received { from: first.id, message: Message::Predecessor { request, peer: first } });
+    let alone = |request| Message::Neighbours { request, joined: true, predecessors: vec![], successors: vec![] };
+    let (sent, _) = node.input(Input::Received { from: first.id, message: alone(asked(&sent, first)) });
+    let (sent, _) = node.input(Input::Received { from: first.id, message: alone(asked(&sent, first)) });
+    let links = sent.iter().find_map(|(_, message)| match message {
+        Message::GetLinks { request } => Some(*request),
+        _ => None,
+    });
+    // All of these are dead.
+    let links = Message::Links { request: links.expect("a question"), links: (10..70).map(|n| peer(n, n)).collect() };
+    node.input(Input::Received { from: first.id, message: links });
+    let end = node.now + Duration::from_secs(120);
+    let (mut sent, mut dialled) = node.input(Input::Disconnected { id: first.id });
+    while !dialled.contains(&other) {
+        for (to, _) in std::mem::take(&mut sent) {
+            let (more, further) = node.input(Input::Disconnected { id: to.id });
+            sent.extend(more);
+            dialled.extend(further);
+        }
+        if sent.is_empty() {
+            let (due, _) = node.machine.poll_timeout().expect("it goes on looking");
+            node.now = node.now.max(due);
+            assert!(node.now < end, "no dial to {other}");
+            node.machine.handle_timeout(node.now);
+            let (more, further) = node.outputs();
+            sent.extend(more);
+            dialled.extend(further);
+        }
+    }
+}
+
+#[test]
+fn a_member_soon_dials_every_address_that_it_was_told_at_its_start() {
+    let (mut node, first) = (Driven::new(), peer(1, 1));
+    let config = Config { successors: 1, predecessors: 1, fall_over: 1, ..Config::default() };
+    node.machine = Machine::new(peer(0, 0), config, [1; 32], node.now);
+    let others: Vec<SocketAddr> = (2..5).map(|place| peer(0, place).addr).collect();
+    node.input(Input::Join { known: [&[first.addr][..], &others].concat() });
+    node.machine.handle_timeout(node.now);
+    let mut dialled = Vec::new();
+    let (mut sent, _) = node.input(Input::Connected { peer: first });
+    let end = node.now + Duration::from_secs(300);
+    while node.now < end {
+        for (_, message) in std::mem::take(&mut sent) {
+            let answer = match message {
+                Message::FindPredecessor { request, .. } => Message::Predecessor { request, peer: first },
+                Message::GetNeighbours { request, .. } => {
+                    Message::Neighbours { request, joined: true, predecessors: Vec::new(), successors: Vec::new() }
+                }
+                Message::Ping { nonce } => Message::Pong { nonce },
+                _ => continue,
+            };
+            let (more, further) = node.input(Input::Received { from: first.id, message: answer });
+            sent.extend(more);
+            dialled.extend(further);
+        }
+        if sent.is_empty() {
+            let (due, _) = node.machine.poll_timeout().expect("a member has something to do");
+            node.now = node.now.max(due);
+            node.machine.handle_timeout(node.now);
+            let (more, further) = node.outputs();
+            sent.extend(more);
+            dialled.extend(further);
+        }
+    }
+    assert!(others.iter().all(|addr| dialled.contains(addr)), "{dialled:?} of {others:?}");
+}
