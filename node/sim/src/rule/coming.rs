@@ -30,7 +30,9 @@ pub(super) struct Mail(Arc<Mutex<Vec<Sent>>>);
 impl Mail {
     /// A node hands a frame to the network.
     pub(super) fn observe(&self, from: Index, to: Index, message: &Message) {
-        if let Message::Neighbours { request, .. } | Message::Unchanged { request } = message {
+        if let Message::Neighbours { request, .. } | Message::Changes { request, .. } | Message::Unchanged { request } =
+            message
+        {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { from, to, request: *request });
         }
     }
