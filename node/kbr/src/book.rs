@@ -326,6 +326,9 @@ impl Book {
     fn insert(&mut self, now: Time, peer: Peer) {
         let entry = Entry { id: peer.id, addr: peer.addr.into(), older: NONE, newer: NONE, used: now, contact: None };
         let place = if self.entries.len() < self.most {
+            if self.entries.len() == self.entries.capacity() {
+                self.grow();
+            }
             self.entries.push(entry);
             (self.entries.len() - 1) as Place
         } else if let Some(place) = self.evict(now) {
@@ -338,6 +341,13 @@ impl Book {
             self.by_id.insert(at, (head(peer.id), place));
         }
         self.link_in(place);
+    }
+
+    /// Makes room as a vector does by itself, but for no more entries than there may be.
+    fn grow(&mut self) {
+        let more = self.entries.len().clamp(8, self.most - self.entries.len());
+        self.entries.reserve_exact(more);
+        self.by_id.reserve_exact(more + self.entries.len() - self.by_id.len());
     }
 
     fn touch(&mut self, now: Time, place: Place) {
