@@ -3,8 +3,8 @@
 //! Two nodes share one connection. It counts from the moment when each has heard the other's greeting: the dialler
 //! greets first, the other answers only on the connection that it adopts, so nothing is ever sent on one that loses.
 //! Before a dialler greets it yields to any connection that is there; two that greet each other at once keep the one that
-//! the smaller id dialled ([`judge`]). A peer that greets with another incarnation has lost what it knew of the old
-//! connection, which is replaced.
+//! the smaller id dialled ([`judge`]). A peer that greets with another incarnation, or long after the connection was made, has
+//! lost what it knew of that one, which is replaced.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ use super::endpoint::Endpoint;
 use super::inbox::{Arrival, Inbox};
 use super::live::{Greeted, Live};
 use super::outbox::Outbox;
-use super::rivalry::{Direction, Verdict, judge};
+use super::rivalry::{Direction, Present, Verdict, judge};
 use super::settings::Limits;
 use super::stats::{Refused, TransportStats};
 
@@ -250,8 +250,12 @@ impl Shared {
         let link = links.entry(id).or_insert_with(|| Link::new(new.peer.addr, Instant::now()));
         match direction {
             Direction::Inbound => {
-                let live = link.live.as_ref().map(|live| (live.direction, live.incarnation == new.incarnation));
-                match judge(self.me.id, id, live, link.greeted.is_some()) {
+                let live = link.live.as_ref().map(|live| Present {
+                    direction: live.direction,
+                    same: live.incarnation == new.incarnation,
+                    age: live.since.elapsed(),
+                });
+                match judge(self.me.id, id, live, link.greeted.is_some(), self.limits.greeting) {
                     Verdict::Adopt => {}
                     Verdict::Replace => self.end(link, id, CloseCode::Duplicate),
                     Verdict::Reject => {

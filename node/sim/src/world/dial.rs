@@ -17,6 +17,8 @@ use crate::cost;
 
 /// How long a handshake may take, and then the greeting, in microseconds (the daemon's `Limits::handshake`).
 pub(super) const HANDSHAKE_US: u64 = 5_000_000;
+/// How long a greeting may be under way (`Limits::greeting`).
+const GREETING: Duration = Duration::from_secs(5);
 /// Own handshakes at a time; more dials wait (`Limits::dials`).
 const SEATS: usize = 64;
 /// Most peers that a node knows something of (`Limits::connections`).
@@ -264,7 +266,9 @@ impl World {
         let smaller = self.hosts[node as usize].peer.id < self.hosts[dialler as usize].peer.id;
         let Some(half) = self.hosts[node as usize].halves.get(dialler) else { return Verdict::Adopt };
         match &half.live {
-            Some(live) if live.outbound && live.life == life && smaller => Verdict::Reject,
+            Some(live) if live.outbound && live.life == life && smaller && self.now.since(live.since) <= GREETING => {
+                Verdict::Reject
+            }
             Some(_) => Verdict::Replace,
             None if half.greeted.is_some() && smaller => Verdict::Reject,
             None => Verdict::Adopt,
