@@ -22,7 +22,7 @@ fn story(seed: u64) -> Vec<String> {
     }
     let dead = world.id(3);
     world.crash(dead);
-    world.run_for(Duration::from_secs(30));
+    world.run_for(Duration::from_secs(60));
     world.trace.take().expect("it was wanted")
 }
 
