@@ -59,7 +59,7 @@ pub enum Bug {
     /// Dead nodes are not remembered, and nobody met before is asked either, so that parts of a ring that was cut do not find
     /// each other.
     ForgetsTheDead,
-    /// A round of stabilisation whose second question stays unanswered is the last.
+    /// A round of stabilisation with a question that stays unanswered is the last.
     RoundNotResumed,
 }
 

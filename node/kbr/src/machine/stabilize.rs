@@ -127,7 +127,9 @@ impl Machine {
             } else if current {
                 self.on_successor_silent(successor);
             }
-            self.end_round();
+            if !self.config.has(Bug::RoundNotResumed) {
+                self.end_round();
+            }
             return;
         };
         self.stabilizer.unanswered = 0;
