@@ -34,7 +34,6 @@ impl Answers {
             let entries = predecessors.iter().chain(successors).map(number).collect();
             Answer { digest, entries }
         });
-        self.0.truncate(MAX_ANSWERS);
         if self.0.len() == MAX_ANSWERS {
             self.0.pop_front();
         }

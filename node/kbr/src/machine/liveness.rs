@@ -172,7 +172,7 @@ impl Machine {
         self.forget(peer, Vec::new());
         self.report_down(peer.id);
         if many {
-            self.probe_all_near();
+            self.probe_near(|this, peer| this.book.heard(peer.id).is_none_or(|heard| this.now.since(heard) > UNHEARD));
         }
     }
 
@@ -207,7 +207,9 @@ impl Machine {
             }
         }
         if removed.any {
-            self.probe_near();
+            // The next in the lists are known by hearsay alone: all are asked at once, so that many that died together are
+            // found out together.
+            self.probe_near(|this, peer| !this.book.is_connected(peer.id));
             self.stabilize_at_once();
         }
         self.fail_questions(peer);
@@ -271,20 +273,9 @@ impl Machine {
         self.look_due = Some(self.look_due.map_or(soon, |due| due.min(soon)));
     }
 
-    /// After a loss the next neighbours in the lists are known by hearsay alone: all are asked at once, so that many
-    /// that died together are found out together.
-    fn probe_near(&mut self) {
-        let unheard = |peer: &Peer| !self.book.is_connected(peer.id);
-        let near: Vec<Peer> = self.near().into_iter().filter(unheard).collect();
-        for peer in near {
-            self.probe(peer);
-        }
-    }
-
-    /// Many have died together: the others are asked whether they live.
-    fn probe_all_near(&mut self) {
-        let unheard = |peer: &Peer| self.book.heard(peer.id).is_none_or(|heard| self.now.since(heard) > UNHEARD);
-        let near: Vec<Peer> = self.near().into_iter().filter(unheard).collect();
+    /// Asks whether the near neighbours live about which there is a doubt.
+    fn probe_near(&mut self, is_doubtful: impl Fn(&Machine, &Peer) -> bool) {
+        let near: Vec<Peer> = self.near().into_iter().filter(|peer| is_doubtful(self, peer)).collect();
         for peer in near {
             self.probe(peer);
         }
