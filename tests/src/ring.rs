@@ -299,17 +299,18 @@ impl IndexMut<usize> for Ring {
     }
 }
 
-/// Whether successors and predecessor are the true ones. `ids` are those of all members, sorted.
+/// Whether successors and predecessors are the true ones, as far as a node lists them. `ids` are those of all members, sorted.
 pub(crate) fn knows_its_neighbours(status: &Status, ids: &[NodeId], successors: usize) -> bool {
     let Ok(at) = ids.binary_search(&status.id) else { return false };
     let (before, after) = (&ids[..at], &ids[at + 1..]);
     let next = after.iter().chain(before).take(successors);
-    let previous = before.last().or(after.last());
+    let previous = before.iter().rev().chain(after.iter().rev());
     let joined = matches!(status.state.as_str(), "member" | "bootstrap");
     let others = |id: &NodeId| *id != status.id;
     let known = status.successors.iter().map(|node| node.id).filter(others);
-    let predecessor = status.predecessors.first().map(|node| node.id).filter(others);
-    joined && known.eq(next.copied()) && predecessor.as_ref() == previous
+    let behind: Vec<NodeId> = status.predecessors.iter().map(|node| node.id).filter(others).collect();
+    let enough = behind.len() >= successors.min(ids.len() - 1);
+    joined && known.eq(next.copied()) && enough && behind.iter().eq(previous.take(behind.len()))
 }
 
 fn validity() -> Validity {

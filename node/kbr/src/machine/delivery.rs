@@ -238,11 +238,10 @@ impl Machine {
         let origin = self.book.peer(origin.id).unwrap_or(origin);
         let mut to = origin;
         let handled_here = matches!(&outcome.result, Ok(handler) if handler.id == self.me.id);
-        if !handled_here || !self.book.is_connected(origin.id) {
-            if let Some(at) = self.best_way_back(&via) {
-                to = self.book.peer(via[at]).unwrap_or(to);
-                via.truncate(at);
-            }
+        let straight = handled_here && self.book.is_connected(origin.id);
+        if let Some(at) = self.best_way_back(&via).filter(|_| !straight) {
+            to = self.book.peer(via[at]).unwrap_or(to);
+            via.truncate(at);
         }
         if to.id == origin.id {
             via.clear();
