@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use prost_sim::swarm::{Progress, Sweep, sweep};
 
 /// Seeds of a sweep, unless `PROST_SWEEP_SEEDS` says another number.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 2300;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
