@@ -345,7 +345,7 @@ impl Book {
 
     /// Makes room as a vector does by itself, but for no more entries than there may be.
     fn grow(&mut self) {
-        let more = self.entries.len().clamp(8, self.most - self.entries.len());
+        let more = self.entries.len().max(8).min(self.most - self.entries.len());
         self.entries.reserve_exact(more);
         self.by_id.reserve_exact(more + self.entries.len() - self.by_id.len());
     }
@@ -451,6 +451,16 @@ mod tests {
         assert_eq!(book.peer(peer(1).id), Some(peer(1)));
         assert_eq!(book.peer(peer(2).id), None);
         assert!(book.peer(peer(5 * most - 1).id).is_some());
+    }
+
+    #[test]
+    fn a_copy_that_is_all_but_full_takes_in_the_last() {
+        let mut book = book();
+        let most = book.most as u32;
+        (0..most - 3).for_each(|number| book.hint(Time::ZERO, peer(number)));
+        let mut copy = book.clone();
+        (most - 3..most).for_each(|number| copy.hint(Time::ZERO, peer(number)));
+        assert_eq!((copy.entries.len(), copy.by_id.len()), (copy.most, copy.most));
     }
 
     #[test]

@@ -89,10 +89,11 @@ impl Machine {
         };
         let joined = self.is_member() || self.config.has(Bug::OutsiderAnswers);
         let digest = digest(predecessors, successors);
-        let changes = self.answers.since(known, predecessors, successors).filter(|_| joined);
         let answer = if joined && known == digest {
             Message::Unchanged { request }
-        } else if let Some((predecessors, successors)) = changes {
+        } else if let Some((predecessors, successors)) =
+            self.answers.since(known, predecessors, successors).filter(|_| joined)
+        {
             Message::Changes { request, digest, predecessors, successors }
         } else {
             let (predecessors, successors) = (predecessors.to_vec(), successors.to_vec());

@@ -17,8 +17,6 @@ use crate::cost;
 
 /// How long a handshake may take, and then the greeting, in microseconds (the daemon's `Limits::handshake`).
 pub(super) const HANDSHAKE_US: u64 = 5_000_000;
-/// How long a greeting may be under way (`Limits::greeting`).
-const GREETING: Duration = Duration::from_secs(5);
 /// Own handshakes at a time; more dials wait (`Limits::dials`).
 const SEATS: usize = 64;
 /// Most peers that a node knows something of (`Limits::connections`).
@@ -264,9 +262,10 @@ impl World {
     /// Which of two connections stays: `transport/rivalry.rs`.
     fn judge(&self, node: Index, dialler: Index, life: u32) -> Verdict {
         let smaller = self.hosts[node as usize].peer.id < self.hosts[dialler as usize].peer.id;
+        let late = Duration::from_micros(HANDSHAKE_US);
         let Some(half) = self.hosts[node as usize].halves.get(dialler) else { return Verdict::Adopt };
         match &half.live {
-            Some(live) if live.outbound && live.life == life && smaller && self.now.since(live.since) <= GREETING => {
+            Some(live) if live.outbound && live.life == life && smaller && self.now.since(live.since) <= late => {
                 Verdict::Reject
             }
             Some(_) => Verdict::Replace,
