@@ -199,6 +199,7 @@ impl World {
             }
             Event::Frame { node, slot } => self.on_frame(node, slot),
             Event::Idle { node, peer, connection } => self.on_idle(node, peer, connection),
+            Event::Released { node, peer, connection } => self.on_released(node, peer, connection),
             Event::Closed { node, peer, connection } => self.lost(node, peer, connection),
             Event::Dial { node, peer, dial, stage } => self.on_dial(node, peer, dial, stage),
             Event::Told { node, slot } => self.on_told(node, slot),

@@ -58,8 +58,6 @@ pub(super) struct Link {
     pub(super) greeted: Option<Connection>,
     dial: Option<Dial>,
     pub(super) wanted: bool,
-    /// Whether the connection may end soon, unless someone speaks on it.
-    pub(super) released: bool,
     /// Whether someone waits to hear of this peer, so that a failure must be reported.
     owed: bool,
     failures: u32,
@@ -82,7 +80,6 @@ impl Link {
             greeted: None,
             dial: None,
             wanted: false,
-            released: false,
             owed: false,
             failures: 0,
             quiet_until: now,
@@ -177,8 +174,9 @@ impl Shared {
             }
             let link = links.entry(peer.id).or_insert_with(|| Link::new(peer.addr, now));
             link.wanted = true;
-            link.released = false;
-            if link.live.is_none() {
+            if let Some(live) = &mut link.live {
+                live.released = None;
+            } else {
                 link.addr = peer.addr;
                 if !link.is_dialling() {
                     link.owed = true;
@@ -288,7 +286,6 @@ impl Shared {
         self.stats.connected.count();
         link.addr = peer.addr;
         link.owed = false;
-        link.released = false;
         link.live = Some(Live::begin(self, direction, new, &link.outbox));
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Live {
     pub(super) since: Instant,
     pub(super) progress: Rc<Progress>,
     pub(super) watch: Watch,
+    /// Since when this node needs it no more, and how many frames had been said on it then. Another takes that back.
+    pub(super) released: Option<(Instant, u64)>,
     pub(super) incarnation: u64,
     /// Tells it from other connections of this transport.
     pub(super) number: u64,
@@ -69,7 +71,7 @@ impl Live {
         });
         tasks.push(reader.abort_handle());
         let (since, watch) = (Instant::now(), Watch::default());
-        Live { connection, direction, since, progress, watch, incarnation, number, tasks, _seat: seat }
+        Live { connection, direction, since, progress, watch, released: None, incarnation, number, tasks, _seat: seat }
     }
 }
 

@@ -178,10 +178,13 @@ impl Transport {
     }
 
     /// Says that a connection, if there is one to this peer, is not needed any more: it is closed when nothing was said on
-    /// it for [`Limits::released`]. Keeping the peer takes that back.
+    /// it for [`Limits::released`] from now. Whoever speaks on it takes that back, and so does keeping the peer.
     pub fn release(&mut self, peer: NodeId) {
-        if let Some(link) = self.shared.links.borrow_mut().get_mut(&peer) {
-            link.released = true;
+        let links = &mut *self.shared.links.borrow_mut();
+        let Some(link) = links.get_mut(&peer) else { return };
+        let sent = link.outbox.frames();
+        if let Some(live) = &mut link.live {
+            live.released = Some((Instant::now(), sent + live.received()));
         }
     }
 

@@ -44,7 +44,7 @@ pub struct Limits {
     pub frame: Duration,
     /// How long a connection lives on which nothing is said.
     pub idle: Duration,
-    /// The same for one that routing has no use for any more.
+    /// How long one lives that routing has no use for any more, counted from then.
     pub released: Duration,
 }
 

@@ -33,12 +33,14 @@ pub(super) async fn look_after(shared: Rc<Shared>) {
 
 fn check(shared: &Shared, link: &mut Link, now: Instant) {
     let (wanted, sent) = (link.wanted, link.outbox.frames());
-    let idle = if link.released { shared.limits.released } else { shared.limits.idle };
     let Some(live) = &mut link.live else { return };
+    let said = sent + live.received();
+    live.released = live.released.filter(|(_, then)| *then == said);
+    let released = live.released.is_some_and(|(since, _)| now - since >= shared.limits.released);
     if live.is_stalled(now, shared) {
         shared.stats.refuse(Refused::Stalled);
         CloseCode::Timeout.close(&live.connection);
-    } else if live.quiet_for(now, sent) >= idle && !wanted {
+    } else if (live.quiet_for(now, said) >= shared.limits.idle || released) && !wanted {
         CloseCode::Idle.close(&live.connection);
     }
 }
@@ -69,12 +71,16 @@ impl Default for Watch {
 
 impl Live {
     /// How long neither side has sent a frame.
-    fn quiet_for(&mut self, now: Instant, sent: u64) -> Duration {
-        let received: u64 = self.progress.streams.iter().map(|stream| stream.frames.get()).sum();
-        if self.watch.said.0 != sent + received {
-            self.watch.said = (sent + received, now);
+    fn quiet_for(&mut self, now: Instant, said: u64) -> Duration {
+        if self.watch.said.0 != said {
+            self.watch.said = (said, now);
         }
         now - self.watch.said.1
+    }
+
+    /// Frames that have arrived.
+    pub(super) fn received(&self) -> u64 {
+        self.progress.streams.iter().map(|stream| stream.frames.get()).sum()
     }
 
     /// Whether the peer has begun a frame and does not get on with it.

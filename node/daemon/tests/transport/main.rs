@@ -347,20 +347,31 @@ fn a_connection_that_nobody_wants_ends_when_nothing_is_said() {
 }
 
 #[test]
-fn a_connection_that_was_released_ends_sooner_unless_it_is_kept() {
+fn a_connection_that_was_released_ends_sooner_unless_it_is_kept_or_used() {
     run(async {
         let mut ring = Ring::new();
         ring.limits = Limits { released: Duration::from_secs(1), ..Limits::default() };
-        let (mut a, mut b, mut c) = (ring.node(), ring.node(), ring.node());
-        connect(&mut a, &mut b).await;
-        connect(&mut a, &mut c).await;
+        let (mut a, mut b, mut c, mut d, mut e) = (ring.node(), ring.node(), ring.node(), ring.node(), ring.node());
+        for other in [&mut b, &mut c, &mut d, &mut e] {
+            connect(&mut a, other).await;
+        }
         let (x, y, z) = (a.me(), b.me(), c.me());
-        a.transport.release(y.id);
-        a.transport.release(z.id);
+        for released in [y.id, z.id, d.me().id, e.me().id] {
+            a.transport.release(released);
+        }
         a.transport.keep(vec![z]);
+        a.send(d.me(), ping(1));
+        e.send(x, ping(1));
+        let (u, v) = (x.id, e.me().id);
+        tokio::join!(
+            a.until(|node| node.received(v).contains(&&ping(1))),
+            d.until(|node| node.received(u).contains(&&ping(1)))
+        );
         tokio::join!(a.until(|node| node.disconnected(y.id) == 1), b.until(|node| node.disconnected(x.id) == 1));
-        assert_works(&mut a, &mut c, 1).await;
-        assert_eq!(a.disconnected(z.id), 0);
+        for other in [&mut c, &mut d, &mut e] {
+            assert_works(&mut a, other, 2).await;
+            assert_eq!(a.disconnected(other.me().id), 0);
+        }
     });
 }
 

@@ -384,8 +384,9 @@ impl World {
         let now = self.now;
         let half = self.hosts[node as usize].halves.entry(peer, now);
         half.wanted = true;
-        half.released = false;
-        if half.live.is_none() && half.dial.is_none() && half.greeted.is_none() {
+        if let Some(live) = &mut half.live {
+            live.released = None;
+        } else if half.dial.is_none() && half.greeted.is_none() {
             half.owed = true;
             let begins = half.quiet_until.max(now);
             self.start_dial(node, peer, begins);

@@ -22,8 +22,6 @@ pub(super) struct Half {
     pub(super) unsent: Vec<Message>,
     /// Whether the node keeps the peer connected.
     pub(super) wanted: bool,
-    /// Whether the node needs the connection no more, unless someone speaks on it.
-    pub(super) released: bool,
     /// Whether the node waits to hear of this peer, so that a failure must be told.
     pub(super) owed: bool,
     pub(super) failures: u32,
@@ -55,6 +53,8 @@ pub(super) struct Live {
     pub(super) fresh: Time,
     /// Whether something was sent since something was heard.
     pub(super) asked: bool,
+    /// Since when the node needs it no more. Whoever speaks on it takes that back.
+    pub(super) released: Option<Time>,
     /// When the last frame of each class arrives: the next cannot be earlier.
     pub(super) streams: [Time; 3],
     pub(super) packing: Packing,
@@ -97,7 +97,6 @@ impl Half {
             greeted: None,
             unsent: Vec::new(),
             wanted: false,
-            released: false,
             owed: false,
             failures: 0,
             quiet_until: now,
@@ -126,6 +125,7 @@ impl Live {
             rtt_us,
             fresh: now,
             asked: false,
+            released: None,
             streams: [now; 3],
             packing: Packing::default(),
             debt: Debt::default(),

@@ -14,7 +14,7 @@ use crate::cost;
 
 /// How long a connection lives on which nothing is heard (the daemon's `Limits::idle`).
 const IDLE: Duration = Duration::from_secs(60);
-/// How long one that a node has released does (the daemon's `Limits::released`).
+/// How long one lives that a node has released, where nobody speaks on it (the daemon's `Limits::released`).
 const RELEASED: Duration = Duration::from_secs(5);
 /// A connection that lived shorter than this counts as another failure.
 const STEADY: Duration = Duration::from_secs(10);
@@ -31,7 +31,6 @@ impl World {
         live.streams = [not_before; 3];
         let before = half.live.replace(live);
         half.owed = false;
-        half.released = false;
         let unsent = if before.is_some() { Vec::new() } else { std::mem::take(&mut half.unsent) };
         half.unsent = Vec::new();
         host.live += u32::from(before.is_none());
@@ -74,29 +73,32 @@ impl World {
     /// Looks whether a connection has been silent for too long.
     pub(super) fn on_idle(&mut self, node: Index, peer: Index, number: u64) {
         let Some(half) = self.hosts[node as usize].halves.get_mut(peer) else { return };
-        let released = half.released && !half.wanted;
         let Some(live) = half.live_as(number) else { return };
         let fresh = live.fresh;
-        if released && fresh + RELEASED <= self.now {
-            self.hosts[node as usize].traffic.maintenance += cost::CLOSE;
+        if fresh + IDLE <= self.now {
             self.lost(node, peer, number);
-            self.reset(node, peer, number);
-        } else if fresh + IDLE <= self.now {
-            self.lost(node, peer, number);
-        } else if !released {
-            self.queue.push(fresh + IDLE, Event::Idle { node, peer, connection: number });
         } else {
-            self.queue.push(fresh + RELEASED, Event::Idle { node, peer, connection: number });
+            self.queue.push(fresh + IDLE, Event::Idle { node, peer, connection: number });
         }
     }
 
     /// A node needs a connection no more, unless someone speaks on it.
     pub(super) fn release(&mut self, node: Index, id: NodeId) {
         let Some(peer) = self.index(id) else { return };
+        let half = self.hosts[node as usize].halves.get_mut(peer);
+        let Some(live) = half.and_then(|half| half.live.as_mut()) else { return };
+        live.released = Some(self.now);
+        self.queue.push(self.now + RELEASED, Event::Released { node, peer, connection: live.number });
+    }
+
+    /// Ends a connection that was released so long ago, if that still stands.
+    pub(super) fn on_released(&mut self, node: Index, peer: Index, number: u64) {
         let Some(half) = self.hosts[node as usize].halves.get_mut(peer) else { return };
-        half.released = true;
-        if let Some(connection) = half.live.as_ref().map(|live| live.number) {
-            self.queue.push(self.now + RELEASED, Event::Idle { node, peer, connection });
+        let Some(released) = half.live_as(number).and_then(|live| live.released) else { return };
+        if released + RELEASED <= self.now {
+            self.hosts[node as usize].traffic.maintenance += cost::CLOSE;
+            self.lost(node, peer, number);
+            self.reset(node, peer, number);
         }
     }
 

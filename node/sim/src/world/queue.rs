@@ -17,6 +17,8 @@ pub(super) enum Event {
     Frame { node: Index, slot: u32 },
     /// The node looks whether the connection has been silent for too long.
     Idle { node: Index, peer: Index, connection: u64 },
+    /// The node looks whether nobody has used the connection since it was released.
+    Released { node: Index, peer: Index, connection: u64 },
     /// The connection was closed by the peer, or its process knows nothing of it.
     Closed { node: Index, peer: Index, connection: u64 },
     /// The next stage of a dial.
@@ -53,6 +55,7 @@ impl Event {
             Event::Wake { node, .. }
             | Event::Frame { node, .. }
             | Event::Idle { node, .. }
+            | Event::Released { node, .. }
             | Event::Closed { node, .. }
             | Event::Dial { node, .. }
             | Event::Told { node, .. } => Some(node),

@@ -5,7 +5,7 @@ mod addresses;
 use core::time::Duration;
 use std::sync::Arc;
 
-use prost_kbr::{Message, Time};
+use prost_kbr::{Message, Peer, Time};
 
 use super::{Act, Index, World, WorldConfig};
 use crate::{Latency, Network, cost};
@@ -129,6 +129,29 @@ fn a_frame_to_a_dead_node_is_lost_and_its_connection_ends_after_a_minute() {
     run(&mut world, ms(2));
     assert!(!world.connected(0, 1));
     assert_eq!(times(&world, 0, start, "Disconnected"), [60_000]);
+}
+
+#[test]
+fn a_released_connection_ends_unless_someone_speaks_on_it_or_it_is_kept() {
+    let mut world = connected();
+    let (other, start) = (world.peer(1), world.now());
+    world.release(0, other.id);
+    run(&mut world, ms(5_100));
+    assert_eq!(times(&world, 0, start, "Disconnected"), [5_000]);
+    assert_eq!(times(&world, 1, start, "Disconnected"), [5_020]);
+    let takes_back: [fn(&mut World, Peer); 3] = [
+        |world, _| ping(world, 0, 1, 1),
+        |world, _| world.send(1, world.peer(0), Message::Notify),
+        |world, other| world.keep(0, &[other]),
+    ];
+    for act in takes_back {
+        let mut world = connected();
+        world.release(0, other.id);
+        run(&mut world, ms(4_000));
+        act(&mut world, other);
+        run(&mut world, ms(10_000));
+        assert!(world.connected(0, 1) && world.connected(1, 0));
+    }
 }
 
 #[test]

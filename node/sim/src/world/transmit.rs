@@ -89,6 +89,7 @@ impl World {
             bytes += if rides { cost::ACK_FRAME } else { 0 };
         }
         live.said(now);
+        live.released = None;
         let lost = losses(&self.network, &mut self.random, &mut live.burst);
         host.traffic.add(maintenance, bytes * (1 + u64::from(lost.unwrap_or(0))));
         self.sent += 1;
@@ -141,6 +142,7 @@ impl World {
             return self.reset(node, from, connection);
         };
         live.heard(now);
+        live.released = None;
         let rtt_us = live.rtt_us;
         for acknowledged in live.debt.owe(now, datagrams, maintenance) {
             host.traffic.acknowledge(acknowledged);
