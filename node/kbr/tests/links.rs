@@ -50,13 +50,20 @@ fn a_message_takes_the_shorter_way_round() {
 #[test]
 fn a_lookup_for_replicas_ends_where_enough_of_them_are_known() {
     let mut world = clock(3, without_fingers());
-    let whole = ask(&mut world, point(0, 24), |id| Input::Lookup { id, key: point(12, 24), replicas: 0 });
-    let early = ask(&mut world, point(0, 24), |id| Input::Lookup { id, key: point(12, 24), replicas: 2 });
-    assert_eq!(early.result.map(|owner| owner.id), Ok(point(12, 24)));
-    let replicas: Vec<NodeId> = early.replicas.iter().map(|peer| peer.id).collect();
-    assert!(replicas.len() >= 2 && early.hops < whole.hops, "{replicas:?} after {} hops", early.hops);
-    assert!(replicas.iter().enumerate().all(|(rank, node)| *node == point(12 + rank as u64, 24)), "{replicas:?}");
-    assert_eq!(whole.replicas, [], "nobody asked for them");
+    let (mut all, mut fewer) = (0, 0);
+    for hour in 0..24 {
+        let (from, key) = (point(hour, 24), point((hour + 12) % 24, 24));
+        let whole = ask(&mut world, from, |id| Input::Lookup { id, key, replicas: 0 });
+        let early = ask(&mut world, from, |id| Input::Lookup { id, key, replicas: 2 });
+        assert_eq!(early.result.map(|owner| owner.id), Ok(key));
+        let replicas: Vec<NodeId> = early.replicas.iter().map(|peer| peer.id).collect();
+        let in_order = (12..).map(|rank| point((hour + rank) % 24, 24));
+        assert!(replicas.len() >= 2 && replicas.iter().copied().eq(in_order.take(replicas.len())), "{replicas:?}");
+        assert_eq!(whole.replicas, [], "nobody asked for them");
+        all += u32::from(whole.hops);
+        fewer += u32::from(early.hops);
+    }
+    assert!(fewer < all, "{fewer} hops in place of {all}");
 }
 
 #[test]

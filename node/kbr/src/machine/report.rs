@@ -12,7 +12,8 @@ use crate::message::Peer;
 use crate::time::Time;
 use crate::view::RingView;
 
-/// Neighbours on each side whose coming and going makes rounds of stabilisation follow quickly.
+/// Neighbours on each side whose coming and going makes rounds of stabilisation follow quickly. In a ring that is shorter
+/// than the lists each node's does: rounds are cheap there, and everybody is in everybody's lists.
 const NEAREST: usize = 2;
 /// How old the round-trip times of a view may become.
 const VIEW_AGE: Duration = Duration::from_secs(4);
@@ -111,7 +112,8 @@ impl Machine {
         self.report_range();
         // What waits may have waited for this.
         self.held.release(self.now);
-        let nearest = |list: &[Peer]| list.iter().take(NEAREST).map(|peer| peer.id).collect::<Vec<NodeId>>();
+        let count = if self.ring.is_short() { usize::MAX } else { NEAREST };
+        let nearest = |list: &[Peer]| list.iter().take(count).map(|peer| peer.id).collect::<Vec<NodeId>>();
         let near = [nearest(self.ring.successors()), nearest(self.ring.predecessors())].concat();
         if near != self.reported.near {
             self.reported.near = near;
