@@ -91,9 +91,11 @@ impl Machine {
         let others: Vec<Peer> = self.fingers.peers().chain(self.backpointers.peers()).collect();
         let successors = self.ring.successors();
         let farthest = successors.last().map(|peer| (peer.id, successors.len()));
-        self.table = Table::new(self.me.id, &near, &others, farthest, |id| match self.view.round_trip(id) {
-            Some(time) => (Some(time), true),
-            None => self.book.link(id),
+        self.table = Table::new(self.me.id, self.config.connections, &near, &others, farthest, |id| {
+            match self.view.round_trip(id) {
+                Some(time) => (Some(time), true),
+                None => self.book.link(id),
+            }
         });
     }
 

@@ -114,7 +114,8 @@ impl Machine {
         if let Some(owner) = known.filter(|_| connected) {
             return Next::To(owner);
         }
-        let way = self.table.way(key);
+        let leisurely = matches!(transit.routed.envelope.purpose, Purpose::Finger(_));
+        let way = if leisurely { self.table.leisurely_way(key) } else { self.table.way(key) };
         let onward = |peer: &Peer| usable(peer) && peer.id != previous;
         let nearer = self.table.nearer(way, onward);
         match (known, nearer) {

@@ -14,12 +14,13 @@ use crate::message::Peer;
 /// What another hop costs at least, in 256ths of a typical round trip: going on is worth it only where the next node
 /// is much nearer. Like [`BITS`], the best of a sweep over the PlanetLab matrix.
 const HOP: u64 = 230;
-/// What each halving of the way that remains costs, in 256ths of a typical round trip and for a node with one link. The more
-/// links nodes have, the more halvings a hop brings, and the less the choice among links need look at progress. With the
-/// cube of their number 64 links take the way of the least time, and 32 one of few hops that takes a few percent longer.
-const BITS: u64 = 2_300_000;
+/// What each halving of the way that remains costs, in 256ths of a typical round trip, times the fourth power of the
+/// connections that nodes may have. The more they are, the more halvings a hop brings, and the less the choice among links
+/// need look at progress: with 64 a message takes the way of the least time, with 40 one of few hops that takes a few
+/// percent longer.
+const BITS: u64 = 168_000_000;
 /// The least and the most that it costs.
-const BIT: RangeInclusive<u64> = 8..=64;
+const BIT: RangeInclusive<u64> = 4..=64;
 /// One-way times that a message waits for a connection to be made: two for the handshake, one for itself.
 const DIAL: u64 = 5;
 /// A typical round trip before anything is measured.
@@ -52,13 +53,16 @@ pub(super) struct Table {
 pub(super) struct Way {
     /// Clockwise from the node to the key, in 2^-64ths of the ring.
     key: u64,
+    /// What a halving of it costs, in 256ths of a typical round trip.
+    bit: u64,
 }
 
 impl Table {
-    /// `near` are the nearest neighbours, `farthest` the last known successor and its place in the list. `known` gives a
-    /// node's round-trip time, where it was measured, and whether it is connected.
+    /// `most` are the connections that a node may have, `near` the nearest neighbours, `farthest` the last known successor
+    /// and its place in the list. `known` gives a node's round-trip time, where it was measured, and whether it is connected.
     pub(super) fn new(
         me: NodeId,
+        most: usize,
         near: &[Peer],
         others: &[Peer],
         farthest: Option<(NodeId, usize)>,
@@ -77,8 +81,7 @@ impl Table {
         links.sort_by_key(|link| (link.way, link.peer.id));
         links.dedup_by_key(|link| link.peer.id);
         let spacing = farthest.map_or(u64::MAX, |(last, count)| me.distance_to(last).high() / count.max(1) as u64);
-        let count = links.len().max(1) as u64;
-        let bit = (BITS / count.pow(3)).clamp(*BIT.start(), *BIT.end());
+        let bit = (BITS / (most.max(1) as u64).saturating_pow(4)).clamp(*BIT.start(), *BIT.end());
         Table { me, links, typical, spacing: spacing.max(1), bit }
     }
 
@@ -88,7 +91,12 @@ impl Table {
     }
 
     pub(super) fn way(&self, key: Id) -> Way {
-        Way { key: self.me.distance_to(key).high() }
+        Way { key: self.me.distance_to(key).high(), bit: self.bit }
+    }
+
+    /// The same for a message that nobody waits for: few hops, whatever time they take.
+    pub(super) fn leisurely_way(&self, key: Id) -> Way {
+        Way { bit: *BIT.end(), ..self.way(key) }
     }
 
     /// The best link that ends nearer to the key than this node is, and what it costs in microseconds.
@@ -96,7 +104,7 @@ impl Table {
         let here = round(way.key);
         let better = self.links.iter().filter_map(|link| {
             let left = round(way.key.wrapping_sub(link.way));
-            (left < here).then(|| (link.time + self.cost_of_rest(left), link))
+            (left < here).then(|| (link.time + self.cost_of_rest(left, way.bit), link))
         });
         let mut best: Option<(u64, &Link)> = None;
         for (cost, link) in better {
@@ -123,12 +131,12 @@ impl Table {
         self.typical * DIAL / 2
     }
 
-    fn cost_of_rest(&self, left: u64) -> u64 {
+    fn cost_of_rest(&self, left: u64, bit: u64) -> u64 {
         let nodes = left / self.spacing + 1;
         let halvings = nodes.ilog2();
         // The logarithm's fraction, taken to be linear: enough to tell a node a little nearer from one much nearer.
         let fraction = ((u128::from(nodes) * 16) >> halvings) as u64 - 16;
-        self.typical * (HOP * 16 + self.bit * (u64::from(halvings) * 16 + fraction)) / 4096
+        self.typical * (HOP * 16 + bit * (u64::from(halvings) * 16 + fraction)) / 4096
     }
 }
 
