@@ -141,3 +141,59 @@ fn a_member_soon_dials_every_address_that_it_was_told_at_its_start() {
     }
     assert!(others.iter().all(|addr| dialled.contains(addr)), "{dialled:?} of {others:?}");
 }
+
+fn at(place: u8) -> Peer {
+    let mut bytes = [0; 20];
+    bytes[0] = place;
+    Peer { id: Id::from_bytes(bytes), addr: ([10, 0, 0, place], 4000).into() }
+}
+
+/// A member at 100 with predecessors at 80 and 20, whose first leaves; and the node at 20 answers that one at 60 follows it.
+/// With it what the member then sends.
+fn without_predecessor() -> (Driven, Vec<(Peer, Message)>) {
+    let mut node = Driven::new();
+    node.machine = Machine::new(at(100), Config::default(), [1; 32], node.now);
+    node.input(Input::Join { known: Vec::new() });
+    for peer in [at(20), at(80)] {
+        node.input(Input::Connected { peer });
+        node.input(Input::Received { from: peer.id, message: Message::Notify });
+    }
+    assert_eq!(node.machine.view().predecessors, [at(80), at(20)]);
+    let leave = Message::Leave { predecessors: vec![at(20)], successors: vec![at(100)] };
+    let (sent, _) = node.input(Input::Received { from: at(80).id, message: leave });
+    let request = asked(&sent, at(20));
+    let (sent, _) = node.input(Input::Received { from: at(20).id, message: follows(request, 60) });
+    (node, sent)
+}
+
+/// An answer of a node that this one follows, and then the one at 100.
+fn follows(request: u64, place: u8) -> Message {
+    Message::Neighbours { request, joined: true, predecessors: Vec::new(), successors: vec![at(place), at(100)] }
+}
+
+#[test]
+fn a_candidate_that_knows_of_a_node_between_is_not_the_predecessor() {
+    let (mut node, sent) = without_predecessor();
+    let before = node.machine.view().predecessors.first().copied();
+    assert_ne!(before, Some(at(20)), "keys before 60 are another's");
+    let request = asked(&sent, at(60));
+    let predecessors = vec![at(20)];
+    let message = Message::Neighbours { request, joined: true, predecessors, successors: vec![at(100)] };
+    node.input(Input::Connected { peer: at(60) });
+    node.input(Input::Received { from: at(60).id, message });
+    assert_eq!(node.machine.view().predecessors, [at(60), at(20)]);
+}
+
+#[test]
+fn a_candidate_is_the_predecessor_where_the_node_that_it_knows_of_is_dead() {
+    let (mut node, mut sent) = without_predecessor();
+    let mut tries = 0;
+    while sent.iter().any(|(to, _)| to.id == at(60).id) {
+        tries += 1;
+        sent = node.input(Input::Disconnected { id: at(60).id }).0;
+    }
+    assert!(tries > 1, "it may only have been busy");
+    let request = asked(&sent, at(20));
+    node.input(Input::Received { from: at(20).id, message: follows(request, 60) });
+    assert_eq!(node.machine.view().predecessors, [at(20)]);
+}

@@ -55,7 +55,7 @@ impl Machine {
     pub(super) fn ask_neighbours(&mut self, to: Peer, query: Query) -> Option<u64> {
         let part = match query {
             Query::Stabilize => Part::Successors,
-            Query::Refresh | Query::Candidate(..) | Query::Further(Side::Before, _) => Part::Predecessors,
+            Query::Refresh | Query::Further(Side::Before, _) => Part::Predecessors,
             Query::Further(Side::After, _) => Part::Onward,
             _ => Part::Both,
         };

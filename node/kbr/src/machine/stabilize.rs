@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::neighbours::Answer;
 use super::{Machine, Membership};
 use crate::failure::Failure;
-use crate::id::NodeId;
+use crate::id::{Interval, NodeId};
 use crate::io::Output;
 use crate::message::{Message, Peer};
 use crate::planted::Bug;
@@ -208,11 +208,19 @@ impl Machine {
         }
     }
 
-    /// A candidate that is silent once may be busy, and the keys before it are its own while it lives.
-    pub(super) fn on_candidate_answer(&mut self, candidate: Peer, answer: Answer, tries: u8, others: Vec<Peer>) {
+    /// A candidate that is silent once may be busy, and the keys before it are its own while it lives. One that knows of a
+    /// node after it, which may have joined only just now, is not the predecessor: that node's keys are not this one's.
+    pub(super) fn on_candidate_answer(&mut self, candidate: Peer, answer: Answer, tries: u8, mut others: Vec<Peer>) {
         match answer {
-            Some((predecessors, _)) if self.ring.is_nearer_predecessor(candidate.id) => {
-                self.adopt_predecessors(candidate, &predecessors);
+            Some((predecessors, successors)) if self.ring.is_nearer_predecessor(candidate.id) => {
+                let between = Interval::open(candidate.id, self.me.id);
+                let unknown = |peer: &&Peer| between.contains(peer.id) && !self.probes.is_lost(peer.id);
+                let nearer = successors.iter().rfind(unknown).copied();
+                others.insert(0, candidate);
+                let asked = nearer.and_then(|peer| self.ask_neighbours(peer, Query::Candidate(1, others)));
+                if asked.is_none() {
+                    self.adopt_predecessors(candidate, &predecessors);
+                }
             }
             Some(_) => {}
             None if self.ring.predecessor().is_some() => {}
