@@ -1,40 +1,48 @@
-//! Answers under way, whose lists will soon be those of other nodes.
+//! What is under way and will soon change the lists of other nodes.
 //!
 //! In Zave's model a node asks another and takes over its list in one step, so that no list is ever under way, and the dead
 //! answer nobody. Here an answer takes its time, and may arrive after its sender has died: a node cannot tell it from that of
 //! one that lives, and takes it over. The one step of the model is then the sending of the answer. Who judges what failures
 //! take from a node therefore counts what has been sent to it as what it has.
+//!
+//! The same goes for a node that was asked while it was no member, says so, and is one when the others hear of it.
 
+use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prost_kbr::{Message, NodeId};
+use prost_kbr::{Message, NodeId, Time};
 
 use super::{Picture, Seat};
 use crate::{Index, World};
 
 /// Most answers that are followed at once.
 const MAX: usize = 4096;
+/// What has not arrived after this time went with its connection.
+const UNDER_WAY: Duration = Duration::from_secs(60);
 
-/// An answer about neighbours.
+/// An answer about neighbours, or with no request the word that its sender is no member.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
     from: Index,
     to: Index,
-    request: u64,
+    request: Option<u64>,
 }
 
-/// Answers that were sent, filled by the world's observer.
+/// What was sent, filled by the world's observer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mail(Arc<Mutex<Vec<Sent>>>);
 
 impl Mail {
     /// A node hands a frame to the network.
     pub(super) fn observe(&self, from: Index, to: Index, message: &Message) {
-        if let Message::Neighbours { request, .. } | Message::Changes { request, .. } | Message::Unchanged { request } =
-            message
-        {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { from, to, request: *request });
-        }
+        let request = match message {
+            Message::Leave { .. } | Message::Neighbours { joined: false, .. } => None,
+            Message::Neighbours { request, .. } | Message::Changes { request, .. } | Message::Unchanged { request } => {
+                Some(*request)
+            }
+            _ => return,
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { from, to, request });
     }
 
     fn take(&self) -> Vec<Sent> {
@@ -42,36 +50,64 @@ impl Mail {
     }
 }
 
-/// The answers that are waited for, with the successors that their senders had.
+/// The word of a node that it is no member, to another.
+#[derive(Debug)]
+struct Farewell {
+    from: NodeId,
+    to: Index,
+    until: Time,
+    /// Whether the other has been seen to list the node: as soon as it does not any more, it has heard.
+    listed: bool,
+}
+
+/// What has not arrived.
 #[derive(Debug, Default)]
-pub(super) struct Coming(Vec<(Sent, NodeId, Vec<NodeId>)>);
+pub(super) struct Coming {
+    /// The answers that are waited for, with the successors that their senders had.
+    answers: Vec<(Index, u64, NodeId, Vec<NodeId>)>,
+    farewells: Vec<Farewell>,
+}
 
 impl Coming {
     /// Notes what was sent since the last look, at which the picture was as it is.
     pub(super) fn note(&mut self, world: &World, mail: &Mail, picture: &Picture) {
-        for sent in mail.take() {
-            if let Some(seat) = picture.seat(sent.from).filter(|seat| seat.joined) {
-                self.0.push((sent, seat.id, seat.successors.clone()));
+        let now = world.now();
+        self.farewells.retain_mut(|farewell| {
+            let lists = picture.seat(farewell.to).is_some_and(|seat| seat.successors.contains(&farewell.from));
+            let heard = std::mem::replace(&mut farewell.listed, lists) && !lists;
+            !heard && now < farewell.until
+        });
+        for Sent { from, to, request } in mail.take() {
+            let Some(seat) = picture.seat(from) else { continue };
+            match request {
+                Some(request) if seat.joined => self.answers.push((to, request, seat.id, seat.successors.clone())),
+                Some(_) => {}
+                None => self.farewells.push(Farewell { from: seat.id, to, until: now + UNDER_WAY, listed: false }),
             }
         }
-        if self.0.len() > MAX {
+        if self.answers.len() > MAX {
             self.forget(world);
         }
     }
 
     fn forget(&mut self, world: &World) {
-        let awaited = |sent: &Sent| world.node(sent.to).is_some_and(|node| node.ring().awaits_successors(sent.request));
-        self.0.retain(|(sent, ..)| awaited(sent));
+        let awaits = |to: Index, request| world.node(to).is_some_and(|node| node.ring().awaits_successors(request));
+        self.answers.retain(|(to, request, ..)| awaits(*to, *request));
     }
 
     /// The lists that nodes will have once what is under way has arrived.
     pub(super) fn lists(&mut self, world: &World, picture: &Picture, most: usize) -> Vec<(Index, Vec<NodeId>)> {
         self.forget(world);
-        let list = |(sent, from, list): &(Sent, NodeId, Vec<NodeId>)| {
-            let seat = picture.seat(sent.to)?;
-            Some((sent.to, adopted(seat, *from, list, most)?))
-        };
-        self.0.iter().filter_map(list).collect()
+        let taken = self.answers.iter().filter_map(|(to, _, from, list)| {
+            let seat = picture.seat(*to)?;
+            Some((*to, adopted(seat, *from, list, most)?))
+        });
+        let left = self.farewells.iter().filter_map(|Farewell { from, to, .. }| {
+            let list = &picture.seat(*to)?.successors;
+            let others = list.iter().copied().filter(|id| id != from);
+            list.contains(from).then(|| (*to, others.collect()))
+        });
+        taken.chain(left).collect()
     }
 }
 
@@ -113,6 +149,32 @@ mod tests {
     fn makes(of: &[u8], from: u8, list: &[u8]) -> Option<Vec<NodeId>> {
         let seat = Seat { id: id(100), successors: ids(of), lost: vec![id(77)], ..Seat::default() };
         adopted(&seat, id(from), &ids(list), 3)
+    }
+
+    /// A node at 100 that lists this one.
+    fn listing(place: u8) -> Picture {
+        let mut picture = Picture::default();
+        let seat = |place: u8, successors| Seat { id: id(place), joined: true, successors, ..Seat::default() };
+        picture.set(Time::ZERO, 0, Some(seat(100, ids(&[place, 130]))));
+        picture.set(Time::ZERO, 1, Some(seat(110, ids(&[130, 100]))));
+        picture
+    }
+
+    #[test]
+    fn a_node_that_has_told_another_that_it_is_no_member_counts_as_removed_there_until_it_is() {
+        let latency = Arc::new(crate::latency::Fixed(Duration::from_millis(10)));
+        let (routing, network) = (prost_kbr::Config::default(), crate::Network::default());
+        let world = World::new(crate::WorldConfig { seed: 1, routing, latency, network, remember: 0 });
+        let mail = Mail::default();
+        let mut coming = Coming::default();
+        mail.observe(1, 0, &Message::Leave { predecessors: Vec::new(), successors: Vec::new() });
+        mail.observe(0, 1, &Message::Notify);
+        coming.note(&world, &mail, &listing(110));
+        assert_eq!(coming.lists(&world, &listing(110), 3), [(0, ids(&[130]))]);
+        coming.note(&world, &mail, &listing(110));
+        assert_eq!(coming.lists(&world, &listing(120), 3), [], "it lists the node no more");
+        coming.note(&world, &mail, &listing(120));
+        assert_eq!(coming.lists(&world, &listing(110), 3), [], "and has heard, should it list it again");
     }
 
     #[test]

@@ -30,7 +30,8 @@ impl Rule for Principals {
         }
         let skipped: Vec<NodeId> = moment.picture.skipped().collect();
         let least = self.successors + 1;
-        let text = format!("{count} principals, {least} needed; skipped by someone: {skipped:?}");
+        let members = moment.picture.members().len();
+        let text = format!("{count} principals of {members} members, {least} needed; skipped by someone: {skipped:?}");
         Err(match moment.changed.first() {
             Some(node) => Broken::at(moment.now, *node, text),
             None => Broken::somewhere(moment.now, text),

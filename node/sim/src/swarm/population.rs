@@ -141,10 +141,12 @@ impl Stage {
         }
     }
 
-    /// All clones die.
+    /// All clones die, those too whose original has left.
     pub(super) fn end_clones(&mut self) {
-        for node in self.live() {
-            self.end_clone_of(node);
+        for node in 0..self.world.count() {
+            if self.world.is_clone(node) && self.world.is_alive(node) {
+                self.world.act(Act::Crash { node });
+            }
         }
         self.look();
     }
