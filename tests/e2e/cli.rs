@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use prost_tests::{Output, run};
+use prost_contract::Capability;
+use prost_node::standard::DHT;
+use prost_tests::{Output, allow, provider, run};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain name")
@@ -46,6 +48,40 @@ fn a_wrong_policy_is_one_line_with_its_place() {
     let said = run(["node", "--check-config", "--data-dir", text(&dir.path().join("d")), "--policy", text(&policy)]);
     let error = said.refused(78);
     assert!(error.contains("line 4") && error.contains("did you mean \"provider\"?"), "{error}");
+}
+
+#[test]
+fn a_policy_can_be_asked_before_a_node_has_it() {
+    let dir = tempfile::tempdir().expect("room");
+    let (policy, package) = (dir.path().join("policy.toml"), dir.path().join("dht.prost"));
+    fs::write(&package, DHT.package(&provider()).encode()).expect("room");
+    let explain = |content: &str, more: &[&str]| {
+        fs::write(&policy, content).expect("room");
+        let line = [&["policy", "explain", "--policy", text(&policy), "--package", text(&package)][..], more].concat();
+        run(line)
+    };
+    let all: Vec<Capability> = DHT.capabilities.iter().map(|(capability, _)| *capability).collect();
+    let whole = allow(&provider(), &all);
+
+    let said = explain(&whole, &["--json"]).json();
+    assert_eq!((said["allowed"].as_bool(), said["refused"].as_str()), (Some(true), None), "{said}");
+    assert_eq!(said["capabilities"].as_array().map(Vec::len), Some(all.len()), "{said}");
+    assert_eq!(said["budgets"]["timers"].as_u64(), Some(DHT.budgets().timers.into()), "{said}");
+    assert!(explain(&whole, &[]).ok().contains("allowed by    rule 1: allow provider "));
+
+    let denied = format!("{whole}\n[[rule]]\neffect = \"deny\"\nprovider = \"*\"\napplication = \"d*\"\n");
+    assert!(explain(&denied, &[]).refused(1).contains("denied by rule 2: deny provider *, application d*"));
+    let lacking = explain(&allow(&provider(), &all[1..]), &[]);
+    assert!(lacking.refused(1).contains(&format!("asks for '{}', which is not granted", all[0])), "{lacking:?}");
+
+    let key = hex::encode(provider().public());
+    let early = run(["policy", "explain", "--policy", text(&policy), "--provider", &key, "--app", "dht"]);
+    assert!(early.ok().contains("capabilities  "), "{early:?}");
+
+    assert!(run(["policy", "check", text(&policy)]).ok().contains("good; rules: 1; what none matches is denied"));
+    fs::write(&policy, "[[rule]]\neffect = \"allow\"\nprovder = \"*\"\n").expect("room");
+    let wrong = run(["policy", "check", text(&policy)]);
+    assert!(wrong.refused(65).contains("line 3, rule 1.provder: no such key"), "{wrong:?}");
 }
 
 #[test]

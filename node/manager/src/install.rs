@@ -32,7 +32,7 @@ impl Node {
             Decision::Deny { rule } => return Err((Refusal::Denied, format!("denied by {rule}"))),
             Decision::Allow { grant, .. } => grant,
         };
-        if let Some(missing) = manifest.capabilities.keys().find(|asked| !grant.capabilities.contains(asked)) {
+        if let Some(missing) = grant.missing(manifest) {
             return Err((Refusal::MissingCapability, format!("asks for '{missing}', which is not granted")));
         }
         if manifest.world != CONTRACT {

@@ -27,12 +27,20 @@
 //! effect = "deny"
 //! provider = "*"
 //! application = "miner*"
+//!
+//! [[rule]]
+//! effect = "deny"
+//! provider = "*"
+//! application = "*"
+//! versions = "<1.0"
+//! asks_for = ["identity"]
 //! # "#;
 //! # prost_package::Policy::parse(text).unwrap();
 //! ```
 //!
 //! A rule names an effect, a provider (a public key in hexadecimal, or `*` for all) and an application (a name, or
-//! the beginning of names and one `*`). An allow rule may name the capabilities and some of the budgets that it
+//! the beginning of names and one `*`). It may name a range of versions, as Cargo writes them, and a deny rule capabilities:
+//! then it is about those alone that ask for one of them. An allow rule may name the capabilities and some of the budgets that it
 //! grants; what it leaves out is taken from `[defaults]`, and what that leaves out is every capability and
 //! [`Budgets::default`]. Budgets are whole numbers of at least 1; those in bytes may also be text with a unit, `B`,
 //! `KiB`, `MiB`, `GiB` or `TiB`.
@@ -61,7 +69,7 @@ use prost_contract::{Capability, Limits};
 use prost_kbr::AppId;
 
 use crate::manifest::{Budgets, Manifest};
-use pattern::Subject;
+use pattern::{Subject, Versions};
 
 /// The operator's policy. Deny beats allow beats the default. The [module](self) describes its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +109,11 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// A capability that an application asks for and does not get: it is not installed.
+    pub fn missing(&self, manifest: &Manifest) -> Option<Capability> {
+        manifest.capabilities.keys().copied().find(|asked| !self.capabilities.contains(asked))
+    }
+
     /// The limits that the sandbox enforces for it. What no budget names is as in [`Limits::default`].
     pub fn limits(&self) -> Limits {
         Limits {
@@ -128,15 +141,27 @@ impl Policy {
         Policy { allow_by_default: allow, wasi: true, defaults: Terms::default(), rules: Vec::new() }
     }
 
-    /// What can be said before the manifest is there: a denial is final, an allowance is not. The grant is the most
-    /// that the application can get.
+    /// How many rules there are.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether what no rule matches is allowed.
+    pub fn allows_by_default(&self) -> bool {
+        self.allow_by_default
+    }
+
+    /// What can be said before the manifest is there: a denial is final, an allowance is not. The grant is that of the
+    /// first rule that may come to decide, and the most that it gives.
     pub fn decide_app(&self, app: &AppId) -> Decision {
+        self.decide_by(|rule| rule.subject.matches(app) && (rule.effect == Effect::Allow || !rule.is_conditional()))
+    }
+
+    fn decide_by(&self, matches: impl Fn(&Rule) -> bool) -> Decision {
         let matching = |effect| {
-            self.rules
-                .iter()
-                .enumerate()
-                .find(move |(_, rule)| rule.effect == effect && rule.subject.matches(app))
-                .map(|(index, rule)| (format!("rule {}: {effect} {}", index + 1, rule.subject), &rule.terms))
+            let mut rules = self.rules.iter().enumerate();
+            let found = rules.find(|(_, rule)| rule.effect == effect && matches(rule));
+            found.map(|(index, rule)| (format!("rule {}: {rule}", index + 1), &rule.terms))
         };
         if let Some((rule, _)) = matching(Effect::Deny) {
             return Decision::Deny { rule };
@@ -150,7 +175,7 @@ impl Policy {
 
     /// What is said of this version of an application.
     pub fn decide(&self, manifest: &Manifest) -> Decision {
-        let mut decision = self.decide_app(&manifest.app());
+        let mut decision = self.decide_by(|rule| rule.matches(manifest));
         if let Decision::Allow { grant, .. } = &mut decision {
             grant.capabilities.retain(|granted| manifest.capabilities.contains_key(granted));
             grant.budgets = grant.budgets.min(&manifest.budgets);
@@ -208,5 +233,44 @@ impl Terms {
 struct Rule {
     effect: Effect,
     subject: Subject,
+    versions: Option<Versions>,
+    /// Of a deny rule: it is about those alone that ask for one of these. Empty for all.
+    asks_for: BTreeSet<Capability>,
     terms: Terms,
+}
+
+impl Rule {
+    /// Whether it takes a manifest to know that it matches.
+    fn is_conditional(&self) -> bool {
+        self.versions.is_some() || !self.asks_for.is_empty()
+    }
+
+    fn matches(&self, manifest: &Manifest) -> bool {
+        let versions = self.versions.as_ref().is_none_or(|range| match self.effect {
+            Effect::Allow => range.matches(&manifest.version),
+            Effect::Deny => range.touches(&manifest.version),
+        });
+        let asks = || self.asks_for.iter().any(|capability| manifest.capabilities.contains_key(capability));
+        versions && self.subject.matches(&manifest.app()) && (self.asks_for.is_empty() || asks())
+    }
+
+    /// Whether it matches everything that the other does, both being allow rules.
+    fn covers(&self, other: &Rule) -> bool {
+        self.subject.covers(&other.subject) && (self.versions.is_none() || self.versions == other.versions)
+    }
+}
+
+impl core::fmt::Display for Rule {
+    /// In one line, as the file says it.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} {}", self.effect, self.subject)?;
+        if let Some(versions) = &self.versions {
+            write!(f, ", versions {versions}")?;
+        }
+        if !self.asks_for.is_empty() {
+            let names: Vec<&str> = self.asks_for.iter().map(|capability| capability.name()).collect();
+            write!(f, ", asking for {}", names.join(" or "))?;
+        }
+        Ok(())
+    }
 }

@@ -10,6 +10,7 @@ mod failure;
 mod node;
 mod output;
 mod peerlet;
+mod policy;
 mod ring;
 mod sim;
 mod status;
@@ -57,6 +58,9 @@ enum Command {
     /// Make, install and list applications.
     #[command(subcommand)]
     Peerlet(peerlet::PeerletCommand),
+    /// Check a policy file, and ask what it says of an application.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Store values in the ring and read them.
     #[command(subcommand)]
     Dht(dht::DhtCommand),
@@ -103,6 +107,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args),
         Command::Cert(command) => cert::run(command),
         Command::Peerlet(command) => peerlet::run(command),
+        Command::Policy(command) => policy::run(command),
         Command::Dht(command) => dht::run(command),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
@@ -141,6 +146,10 @@ mod tests {
             "peerlet install p --admin http://127.0.0.1:1 --token-file t",
             "peerlet list --json",
             "peerlet remove dht",
+            "policy check policy.toml --json",
+            "policy explain --policy policy.toml --package p --json",
+            "policy explain --policy policy.toml --app dht --provider \
+             0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
             "dht put name file",
             "dht put name",
             "dht get name -o file",
@@ -173,6 +182,9 @@ mod tests {
         }
         assert_eq!(code("prost --version"), exit::OK);
         assert_eq!(code("prost peerlet sign c --key k --name Not_A_Name"), exit::USAGE);
+        for line in ["", "--package p --app dht", "--app dht", "--provider 0f --app dht"] {
+            assert_eq!(code(&format!("prost policy explain --policy p {line}")), exit::USAGE, "{line}");
+        }
         for line in ["--duration soon", "--scenario study", "--nodes 0 --seed 1", "--nodes 5 replay --seed 1", "replay"]
         {
             assert_eq!(code(&format!("prost sim {line}")), exit::USAGE, "{line}");
@@ -184,6 +196,7 @@ mod tests {
         assert_eq!(code("prost node --check-config --config /no/such/prost.toml"), exit::CONFIG);
         assert_eq!(code("prost node --check-config --listen nowhere"), exit::CONFIG);
         assert_eq!(code("prost peerlet inspect /no/such/package"), exit::NO_INPUT);
+        assert_eq!(code("prost policy check /no/such/policy"), exit::NO_INPUT);
         assert_eq!(code("prost sim --nodes 2 --seed 1 --latency /no/such/matrix"), exit::NO_INPUT);
         assert_eq!(code("prost sim --seed 1 --scenario study --study /no/such/study"), exit::NO_INPUT);
         assert_eq!(code("prost sim --seed 1 --peerlet /no/such/package"), exit::NO_INPUT);

@@ -9,7 +9,7 @@ use prost_contract::Capability;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::pattern::{Application, Provider, Subject};
+use super::pattern::{Application, Provider, Subject, Versions};
 use super::{Effect, Policy, PolicyError, Rule, Terms};
 use crate::manifest::Budgets;
 
@@ -52,7 +52,7 @@ fn read_rules(tables: &[Table<'_>], defaults: &Terms) -> Outcome<Vec<Rule>> {
             return Err(table.error(format!("more than {} rules", Policy::MAX_RULES)));
         }
         let rule = read_rule(table, defaults)?;
-        let earlier = |other: &Rule| other.effect == Effect::Allow && other.subject.covers(&rule.subject);
+        let earlier = |other: &Rule| other.effect == Effect::Allow && other.covers(&rule);
         if rule.effect == Effect::Allow
             && let Some(index) = rules.iter().position(earlier)
         {
@@ -68,7 +68,7 @@ fn read_rules(tables: &[Table<'_>], defaults: &Terms) -> Outcome<Vec<Rule>> {
 }
 
 fn read_rule(table: &Table<'_>, defaults: &Terms) -> Outcome<Rule> {
-    table.only(&["effect", "provider", "application", "capabilities", "budgets"])?;
+    table.only(&["effect", "provider", "application", "versions", "asks_for", "capabilities", "budgets"])?;
     let effect = table.choice("effect", [("allow", Effect::Allow), ("deny", Effect::Deny)])?;
     let effect = effect.ok_or_else(|| table.missing("effect", "\"allow\" or \"deny\""))?;
     let provider = table.required("provider", "64 hexadecimal digits, or \"*\" for all", Provider::parse)?;
@@ -79,13 +79,27 @@ fn read_rule(table: &Table<'_>, defaults: &Terms) -> Outcome<Rule> {
     {
         return Err(table.error_at(key.span(), key.get_ref(), "a deny rule grants nothing; leave this out".to_owned()));
     }
-    Ok(Rule { effect, subject: Subject { provider, application }, terms: read_terms(table, defaults)? })
+    let range = "a range of versions, like \">=1.2, <2\"";
+    let versions = table.value("versions").map(|_| table.required("versions", range, Versions::parse)).transpose()?;
+    let asks_for = match table.value("asks_for") {
+        Some(value) if effect == Effect::Allow => {
+            let problem = "an allow rule grants `capabilities`; leave this out".to_owned();
+            return Err(table.error_at(value.span(), "asks_for", problem));
+        }
+        Some(value) => read_capabilities(table, "asks_for", value)?,
+        None => BTreeSet::new(),
+    };
+    if table.value("asks_for").is_some() && asks_for.is_empty() {
+        return Err(table.error("asks_for names nothing, and the rule could never match; leave it out".to_owned()));
+    }
+    let terms = read_terms(table, defaults)?;
+    Ok(Rule { effect, subject: Subject { provider, application }, versions, asks_for, terms })
 }
 
 /// Reads `capabilities` and `budgets`; what they leave out is as in `base`.
 fn read_terms(table: &Table<'_>, base: &Terms) -> Outcome<Terms> {
     let capabilities = match table.value("capabilities") {
-        Some(value) => read_capabilities(table, value)?,
+        Some(value) => read_capabilities(table, "capabilities", value)?,
         None => base.capabilities.clone(),
     };
     let mut budgets = base.budgets.clone();
@@ -95,8 +109,7 @@ fn read_terms(table: &Table<'_>, base: &Terms) -> Outcome<Terms> {
     Ok(Terms { capabilities, budgets })
 }
 
-fn read_capabilities(table: &Table<'_>, value: &Spanned<DeValue<'_>>) -> Outcome<BTreeSet<Capability>> {
-    let key = "capabilities";
+fn read_capabilities(table: &Table<'_>, key: &str, value: &Spanned<DeValue<'_>>) -> Outcome<BTreeSet<Capability>> {
     let names = Capability::ALL.map(Capability::name);
     let DeValue::Array(items) = value.get_ref() else {
         return Err(table.error_at(value.span(), key, "must be a list of names in quotes".to_owned()));

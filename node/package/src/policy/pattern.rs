@@ -3,6 +3,7 @@
 use core::fmt;
 
 use prost_kbr::{AppId, AppName};
+use semver::{Prerelease, Version, VersionReq};
 
 /// Providers and applications that a rule matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,35 @@ impl Application {
             Some(prefix) => prefix.parse().ok().map(|prefix: AppName| Application::Prefix(prefix.into())),
             None => text.parse().ok().map(Application::One),
         }
+    }
+}
+
+/// A range of versions, as Cargo writes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Versions(VersionReq);
+
+impl Versions {
+    /// Reads a range such as `>=1.2, <2`.
+    pub(super) fn parse(text: &str) -> Option<Versions> {
+        VersionReq::parse(text).ok().map(Versions)
+    }
+
+    /// Whether a version is in the range. One before a release (`2.0.0-rc.1`) is only where the range names such a one.
+    pub(super) fn matches(&self, version: &Version) -> bool {
+        self.0.matches(version)
+    }
+
+    /// Whether a version is in the range, or the release that it comes before is: its provider must not slip past a denial
+    /// by a suffix.
+    pub(super) fn touches(&self, version: &Version) -> bool {
+        let release = Version { pre: Prerelease::EMPTY, ..version.clone() };
+        self.matches(version) || self.matches(&release)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost_contract::{Capability, Limits};
 use prost_kbr::AppId;
-use prost_package::{Budgets, Decision, Grant, Policy};
+use prost_package::{Budgets, Decision, Grant, Manifest, Policy};
 
 use crate::support::{key, manifest_of};
 
@@ -266,4 +266,70 @@ fn a_grant_becomes_the_limits_of_the_sandbox() {
     );
     let expected = Limits { memory_bytes: 8 << 20, storage_bytes: 1 << 20, fuel: 1_000, ..Limits::default() };
     assert_eq!(granted(policy.decide_app(&app())).limits(), expected);
+}
+
+/// What the policy says of this version of `dht` by provider 1, asking for these: whether it allows, and the deciding rule.
+fn verdict_on(policy: &Policy, version: &str, asks: &[Capability]) -> (bool, String) {
+    let mut manifest = manifest_of(&key(1));
+    manifest.version = version.parse().unwrap();
+    manifest.capabilities = asks.iter().map(|capability| (*capability, "for a reason".to_owned())).collect();
+    match policy.decide(&manifest) {
+        Decision::Allow { rule, .. } => (true, rule.split(':').next().unwrap().to_owned()),
+        Decision::Deny { rule } => (false, rule.split(':').next().unwrap().to_owned()),
+    }
+}
+
+#[test]
+fn a_rule_with_versions_is_about_those_alone() {
+    let allow = |range: &str| rules(&[("allow", "P1", "dht")]) + &format!("versions = \"{range}\"\n");
+    let deny =
+        |range: &str| rules(&[("allow", "*", "*"), ("deny", "P1", "dht")]) + &format!("versions = \"{range}\"\n");
+    // The range; a version; whether a rule that allows it lets this in; whether one that denies it does.
+    for (range, version, allowed, left) in [
+        (">=1.2, <2", "1.2.0", true, false),
+        (">=1.2, <2", "1.99.7", true, false),
+        (">=1.2, <2", "1.1.9", false, true),
+        (">=1.2, <2", "2.0.0", false, true),
+        ("1.2", "1.3.0", true, false),
+        ("=1.2.3", "1.2.4", false, true),
+        ("*", "0.0.1", true, false),
+        // A version before a release is let in by name alone, and denied with its release.
+        (">=1.2, <2", "1.5.0-rc.1", false, false),
+        (">=1.5.0-rc.1", "1.5.0-rc.2", true, false),
+        ("<1.5", "1.5.0-rc.1", false, true),
+    ] {
+        assert_eq!(verdict_on(&policy(&allow(range)), version, &[]).0, allowed, "allow {range}: {version}");
+        assert_eq!(verdict_on(&policy(&deny(range)), version, &[]).0, left, "deny {range}: {version}");
+    }
+}
+
+#[test]
+fn a_deny_rule_may_be_about_what_is_asked_for() {
+    let text = rules(&[("allow", "*", "*"), ("deny", "*", "*")]) + "asks_for = [\"identity\", \"client\"]\n";
+    let policy = policy(&text);
+    let said = |asks: &[Capability]| verdict_on(&policy, "1.0.0", asks);
+    assert_eq!(said(&[Capability::Route, Capability::Storage]), (true, "rule 1".to_owned()));
+    assert_eq!(said(&[Capability::Route, Capability::Client]), (false, "rule 2".to_owned()));
+    assert_eq!(said(&[]), (true, "rule 1".to_owned()));
+    let Decision::Deny { rule } = policy.decide(&Manifest {
+        capabilities: [(Capability::Identity, "to sign".to_owned())].into(),
+        ..manifest_of(&key(1))
+    }) else {
+        panic!("it is denied")
+    };
+    assert_eq!(rule, "rule 2: deny provider *, application *, asking for client or identity");
+}
+
+#[test]
+fn before_the_manifest_is_known_nothing_is_denied_that_may_be_allowed() {
+    let conditional = [
+        rules(&[("allow", "*", "*"), ("deny", "*", "*")]) + "versions = \"<2\"\n",
+        rules(&[("allow", "*", "*"), ("deny", "*", "*")]) + "asks_for = [\"log\"]\n",
+        rules(&[("allow", "*", "dht")]) + "versions = \">=9\"\n",
+    ];
+    for text in conditional {
+        assert!(verdict(&policy(&text), &app()).0, "{text}");
+    }
+    let sure = rules(&[("allow", "*", "*"), ("deny", "*", "dht")]);
+    assert_eq!(verdict(&policy(&sure), &app()), (false, "rule 2".to_owned()));
 }

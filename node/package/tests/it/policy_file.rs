@@ -224,3 +224,22 @@ fn the_operators_page_shows_policies_that_work() {
         }
     }
 }
+
+#[test]
+fn conditions_of_rules_are_checked() {
+    let deny = RULE.replace("allow", "deny");
+    let range = "must be a range of versions, like \">=1.2, <2\"";
+    for versions in ["\"\"", "\"one\"", "\">=1.2 <2 x\"", "3", "[]"] {
+        assert_refused(&format!("{RULE}versions = {versions}"), range);
+    }
+    assert_refused(&format!("{RULE}asks_for = [\"log\"]"), "rule 1.asks_for: an allow rule grants `capabilities`");
+    assert_refused(&format!("{deny}asks_for = []"), "asks_for names nothing");
+    assert_refused(&format!("{deny}asks_for = [\"sockets\"]"), "no capability is called \"sockets\"");
+    assert_refused(&format!("{deny}asks_for = \"log\""), "rule 1.asks_for: must be a list of names in quotes");
+    // A rule about some versions leaves the others to the next; one without a range leaves nothing.
+    let ranged = format!("{RULE}versions = \"<2\"\n");
+    assert!(Policy::parse(&format!("{ranged}{RULE}")).is_ok());
+    assert!(Policy::parse(&format!("{ranged}{}", ranged.replace("<2", "<3"))).is_ok());
+    assert_refused(&format!("{ranged}{ranged}"), "can never decide: rule 1");
+    assert_refused(&format!("{RULE}\n{ranged}"), "can never decide: rule 1");
+}

@@ -134,7 +134,7 @@ pub(super) fn read_package(path: &Path) -> Result<Package, Failure> {
 }
 
 /// A file of at most this many bytes.
-fn read(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes));
     read.map_err(|error| Failure::reading(path, &error))?;
