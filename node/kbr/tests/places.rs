@@ -197,3 +197,34 @@ fn a_candidate_is_the_predecessor_where_the_node_that_it_knows_of_is_dead() {
     node.input(Input::Received { from: at(20).id, message: follows(request, 60) });
     assert_eq!(node.machine.view().predecessors, [at(20)]);
 }
+
+#[test]
+fn who_joins_soon_finds_the_one_that_lives_among_many_that_it_remembers() {
+    let (mut node, dead) = (Driven::new(), peer(0, 99).addr);
+    node.input(Input::Join { known: vec![dead] });
+    for name in 1..=40 {
+        node.input(Input::Connected { peer: peer(name, name) });
+        node.input(Input::Disconnected { id: peer(name, name).id });
+    }
+    let alive = peer(33, 33);
+    let (start, mut asked) = (node.now, false);
+    while !asked {
+        let (due, _) = node.machine.poll_timeout().expect("it goes on");
+        node.now = node.now.max(due);
+        assert!(node.now.since(start) < Duration::from_secs(150), "it goes through them one by one");
+        node.machine.handle_timeout(node.now);
+        let (sent, dialled) = node.outputs();
+        for addr in dialled {
+            node.input(Input::DialFailed { addr });
+        }
+        for (to, _) in sent {
+            if to.id == alive.id {
+                let (sent, _) = node.input(Input::Connected { peer: alive });
+                asked =
+                    sent.iter().any(|(to, sent)| to.id == alive.id && matches!(sent, Message::FindPredecessor { .. }));
+            } else {
+                node.input(Input::Disconnected { id: to.id });
+            }
+        }
+    }
+}

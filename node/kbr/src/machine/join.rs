@@ -23,6 +23,8 @@ const MAX_STEPS: u8 = 64;
 /// The wait after the first fruitless pass over all addresses; it doubles with each pass, this often.
 const BACK_OFF: Duration = Duration::from_millis(250);
 const MAX_DOUBLINGS: u32 = 5;
+/// Nodes remembered that are tried at once: after a while all but a few of them may be dead.
+const AT_ONCE: usize = 8;
 /// How often a node that has lost everyone dials the addresses that it once joined through.
 const REJOIN: Duration = Duration::from_secs(10);
 
@@ -30,6 +32,8 @@ const REJOIN: Duration = Duration::from_secs(10);
 enum Step {
     /// Waiting for a connection to this address.
     Dialling(SocketAddr),
+    /// Waiting for a connection to any of those that are pinged.
+    Trying,
     /// Waiting for an answer; the question has the timer.
     Asking,
 }
@@ -78,7 +82,7 @@ impl Machine {
         }
         self.join.due = None;
         match &self.join.search {
-            Some(Search { step: Step::Dialling(..), .. }) => self.on_search_failed(),
+            Some(Search { step: Step::Dialling(..) | Step::Trying, .. }) => self.on_search_failed(),
             Some(Search { step: Step::Asking, .. }) => {}
             None if self.is_member() => self.start_rejoin(),
             None => self.dial_known(),
@@ -94,11 +98,28 @@ impl Machine {
         // In every other pass only what the operator named: strangers that have connected since may be of no ring at all.
         let met: Vec<Peer> = if pass % 2 == 1 { self.book.all().collect() } else { Vec::new() };
         if !met.is_empty() {
-            self.search_through(met[(pass / 2 * count + turn) % met.len()]);
+            self.try_met(&met, pass / 2 * count + turn);
         } else if count > 0 {
             self.search_at(self.join.known[turn]);
         } else {
             self.join.due = Some(self.now + self.random.jitter(BACK_OFF * (1 << MAX_DOUBLINGS)));
+        }
+    }
+
+    /// Starts a search through one of the nodes met that is connected, or through the first that answers of some that are
+    /// not: in turn, as those connected may themselves be in no ring.
+    fn try_met(&mut self, met: &[Peer], turn: usize) {
+        let next = met[turn % met.len()];
+        if self.book.is_connected(next.id) {
+            self.search_through(next);
+            return;
+        }
+        self.join.search = Some(Search { step: Step::Trying, steps: 0, before: None });
+        self.join.due = Some(self.now + self.config.timeout_max * 2);
+        let others = met.iter().cycle().skip(turn * AT_ONCE % met.len()).take(met.len().min(AT_ONCE)).copied();
+        let others = others.filter(|peer| !self.book.is_connected(peer.id));
+        for peer in [next].into_iter().chain(others.collect::<Vec<Peer>>()) {
+            self.probe(peer);
         }
     }
 
@@ -154,7 +175,7 @@ impl Machine {
 
     pub(super) fn on_connected_for_join(&mut self, peer: Peer) {
         // Whoever has just connected is as good a way in as the one dialled, whose address may have another name here.
-        if matches!(self.join.search, Some(Search { step: Step::Dialling(..), .. })) {
+        if matches!(self.join.search, Some(Search { step: Step::Dialling(..) | Step::Trying, .. })) {
             self.ask_about_place(peer);
         }
     }
