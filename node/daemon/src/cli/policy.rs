@@ -39,7 +39,7 @@ pub(super) struct ExplainArgs {
     #[command(flatten)]
     subject: Subject,
     /// The application's name.
-    #[arg(long, value_name = "NAME", requires = "provider")]
+    #[arg(long, value_name = "NAME", requires = "provider", conflicts_with = "package")]
     app: Option<AppName>,
     /// As JSON.
     #[arg(long)]
