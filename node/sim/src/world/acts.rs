@@ -15,7 +15,7 @@ impl World {
     /// Does something now. What makes no sense, like the crash of a dead node, does nothing.
     pub(super) fn perform(&mut self, act: Act) {
         match act {
-            Act::Network(network) => self.network = *network,
+            Act::Network(network) => self.change_network(*network),
             Act::Turn { node, deceit: Some(deceit) } => drop(self.liars.insert(node, deceit)),
             Act::Turn { node, deceit: None } => drop(self.liars.remove(&node)),
             Act::Break { a, b } => self.break_connection(a, b),

@@ -6,16 +6,18 @@ use prost_kbr::{Input as Ring, NodeId, Time};
 use prost_manager::Input;
 
 use super::dial::QUIET_US;
-use super::half::Live;
+use super::half::{Half, Live};
 use super::path::resend_us;
 use super::queue::Event;
 use super::{Index, World};
-use crate::cost;
+use crate::{Network, cost};
 
 /// How long a connection lives on which nothing is heard (the daemon's `Limits::idle`).
 const IDLE: Duration = Duration::from_secs(60);
 /// How long one lives that a node has released, where nobody speaks on it (the daemon's `Limits::released`).
 const RELEASED: Duration = Duration::from_secs(5);
+/// What an uplink holds back for longer than this goes with the bound that held it back.
+const HELD_BACK: Duration = Duration::from_secs(10);
 /// A connection that lived shorter than this counts as another failure.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -125,6 +127,29 @@ impl World {
                 let at = (now + Duration::from_micros(self.one_way_us(rtt_us))).max(last.unwrap_or(now));
                 self.queue.push(at, Event::Closed { node: peer, peer: node, connection: number });
             }
+        }
+    }
+
+    /// The network is another from now on.
+    ///
+    /// When a frame arrives was settled as it was sent. Where nodes can send more than before, connections break on which
+    /// frames would still arrive at the old rate for long: they end sooner than the frames would have come.
+    pub(super) fn change_network(&mut self, network: Network) {
+        let raised = self.network.bandwidth.is_some_and(|old| network.bandwidth.is_none_or(|new| new > old));
+        self.network = network;
+        if !raised {
+            return;
+        }
+        let latest = self.now + HELD_BACK;
+        for node in 0..self.count() {
+            let host = &mut self.hosts[node as usize];
+            if host.uplink <= latest {
+                continue;
+            }
+            host.uplink = self.now;
+            let late = |half: &Half| half.live.as_ref().is_some_and(|live| live.streams.iter().any(|at| *at > latest));
+            let late: Vec<Index> = host.halves.iter().filter(|half| late(half)).map(|half| half.peer).collect();
+            late.into_iter().for_each(|peer| self.break_connection(node, peer));
         }
     }
 

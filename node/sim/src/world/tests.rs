@@ -339,6 +339,26 @@ fn an_uplink_holds_only_so_much() {
 }
 
 #[test]
+fn what_an_uplink_holds_back_goes_with_its_bound() {
+    let mut world = connected();
+    set(&mut world, Network { bandwidth: Some(1_000), ..Network::default() });
+    let (to, start) = (world.peer(1), world.now());
+    for _ in 0..40 {
+        world.send(0, to, Message::Upper(vec![0; 940].into()));
+    }
+    run(&mut world, ms(3_500));
+    set(&mut world, Network::default());
+    run(&mut world, ms(500));
+    ping(&mut world, 0, 1, 9);
+    run(&mut world, ms(60_000));
+    assert_eq!(times(&world, 1, start, "Upper"), [1_020, 2_020, 3_020], "the rest would have taken 37 seconds");
+    assert_eq!(times(&world, 0, start, "Disconnected")[0], 3_500);
+    assert_eq!(nonces(&world, 1), [0, 9]);
+    let pinged = times(&world, 1, start, "Ping { nonce: 9 }")[0];
+    assert!(pinged < 5_000, "{pinged}");
+}
+
+#[test]
 fn a_duplicate_arrives_once_more_within_a_second() {
     let mut world = connected();
     set(&mut world, Network { duplicate: 1.0, ..Network::default() });
