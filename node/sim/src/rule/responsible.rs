@@ -7,8 +7,9 @@ use prost_kbr::{Interval, NodeId};
 use super::{Asked, Broken, Moment, Rule};
 
 /// How long after it became a member a node may still be unknown to those around it. A join ends with a notification
-/// of the successor; where that frame is late, the next round of stabilisation says it again.
-const YOUNG: Duration = Duration::from_secs(10);
+/// of the successor; where that frame is late, or the successor starts again just then, the next round of stabilisation
+/// says it again, and that of a node whose clock stands still comes only when it goes on.
+const YOUNG: Duration = Duration::from_secs(20);
 
 /// The owner that a lookup names was responsible at some instant between question and answer, or only members that
 /// had just joined stood before it. Judged where the operating assumption has held for all of that time: in a ring that
