@@ -39,11 +39,12 @@
 //! ```
 //!
 //! A rule names an effect, a provider (a public key in hexadecimal, or `*` for all) and an application (a name, or
-//! the beginning of names and one `*`). It may name a range of versions, as Cargo writes them, and a deny rule capabilities:
-//! then it is about those alone that ask for one of them. An allow rule may name the capabilities and some of the budgets that it
-//! grants; what it leaves out is taken from `[defaults]`, and what that leaves out is every capability and
-//! [`Budgets::default`]. Budgets are whole numbers of at least 1; those in bytes may also be text with a unit, `B`,
-//! `KiB`, `MiB`, `GiB` or `TiB`.
+//! the beginning of names and one `*`). It may name a range of versions, as Cargo writes them; a version before a release
+//! is allowed by name alone, and denied with its release. A deny rule may name capabilities: then it is about those
+//! alone that ask for one of them. An allow rule may name the capabilities and some of the budgets that it grants; what
+//! it leaves out is taken from `[defaults]`, and what that leaves out is every capability and [`Budgets::default`].
+//! Budgets are whole numbers of at least 1; those in bytes may also be text with a unit, `B`, `KiB`, `MiB`, `GiB` or
+//! `TiB`.
 //!
 //! # What it means
 //!

@@ -224,15 +224,20 @@ fn an_answer_may_name_the_owner_before_or_after_a_death() {
 }
 
 #[test]
-fn an_answer_may_overlook_a_member_that_has_just_joined() {
-    let mut judge = judge();
-    set(&mut judge, 20, 17, seat(17, &[10, 60], &[20, 30]));
-    judge.asked(at(21), 1, 10, id(15));
-    judge.update(at(22), vec![], &[answer(1, 10, 20)]);
-    assert_eq!((broken(&judge), judge.tally().correct), (vec![], 0));
-    judge.asked(at(60), 2, 10, id(15));
-    judge.update(at(61), vec![], &[answer(2, 10, 20)]);
-    assert_eq!(broken(&judge), ["R7"]);
+fn an_answer_may_overlook_a_member_that_has_just_joined_and_longer_one_that_stands_still() {
+    for (excused, known, overlooked) in [(false, 29, 31), (true, 79, 81)] {
+        let mut judge = judge();
+        set(&mut judge, 20, 17, seat(17, &[10, 60], &[20, 30]));
+        if excused {
+            judge.excuse(17, at(60));
+        }
+        judge.asked(at(known), 1, 10, id(15));
+        judge.update(at(known + 1), vec![], &[answer(1, 10, 20)]);
+        assert_eq!((broken(&judge), judge.tally().correct), (vec![], 0));
+        judge.asked(at(overlooked), 2, 10, id(15));
+        judge.update(at(overlooked + 1), vec![], &[answer(2, 10, 20)]);
+        assert_eq!(broken(&judge), ["R7"]);
+    }
 }
 
 #[test]

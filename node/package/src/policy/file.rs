@@ -86,12 +86,16 @@ fn read_rule(table: &Table<'_>, defaults: &Terms) -> Outcome<Rule> {
             let problem = "an allow rule grants `capabilities`; leave this out".to_owned();
             return Err(table.error_at(value.span(), "asks_for", problem));
         }
-        Some(value) => read_capabilities(table, "asks_for", value)?,
+        Some(value) => {
+            let asks_for = read_capabilities(table, "asks_for", value)?;
+            if asks_for.is_empty() {
+                let problem = "names nothing, so that the rule could never match; leave it out".to_owned();
+                return Err(table.error_at(value.span(), "asks_for", problem));
+            }
+            asks_for
+        }
         None => BTreeSet::new(),
     };
-    if table.value("asks_for").is_some() && asks_for.is_empty() {
-        return Err(table.error("asks_for names nothing, and the rule could never match; leave it out".to_owned()));
-    }
     let terms = read_terms(table, defaults)?;
     Ok(Rule { effect, subject: Subject { provider, application }, versions, asks_for, terms })
 }

@@ -233,7 +233,7 @@ fn conditions_of_rules_are_checked() {
         assert_refused(&format!("{RULE}versions = {versions}"), range);
     }
     assert_refused(&format!("{RULE}asks_for = [\"log\"]"), "rule 1.asks_for: an allow rule grants `capabilities`");
-    assert_refused(&format!("{deny}asks_for = []"), "asks_for names nothing");
+    assert_refused(&format!("{deny}asks_for = []"), "line 5, rule 1.asks_for: names nothing");
     assert_refused(&format!("{deny}asks_for = [\"sockets\"]"), "no capability is called \"sockets\"");
     assert_refused(&format!("{deny}asks_for = \"log\""), "rule 1.asks_for: must be a list of names in quotes");
     // A rule about some versions leaves the others to the next; one without a range leaves nothing.

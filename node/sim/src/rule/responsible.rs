@@ -7,9 +7,11 @@ use prost_kbr::{Interval, NodeId};
 use super::{Asked, Broken, Moment, Rule};
 
 /// How long after it became a member a node may still be unknown to those around it. A join ends with a notification
-/// of the successor; where that frame is late, or the successor starts again just then, the next round of stabilisation
-/// says it again, and that of a node whose clock stands still comes only when it goes on.
-const YOUNG: Duration = Duration::from_secs(20);
+/// of the successor; where that frame is late, the next round of stabilisation says it again.
+const YOUNG: Duration = Duration::from_secs(10);
+/// The same for one that stands still meanwhile or is slow: where its successor starts again just then, nobody says it until
+/// the node goes on.
+const YOUNG_AND_BEHIND: Duration = Duration::from_secs(60);
 
 /// The owner that a lookup names was responsible at some instant between question and answer, or only members that
 /// had just joined stood before it. Judged where the operating assumption has held for all of that time: in a ring that
@@ -20,10 +22,12 @@ pub struct Responsible;
 impl Responsible {
     fn excuses(moment: &Moment, asked: &Asked, named: NodeId) -> bool {
         let before = Interval::open_closed(asked.key, named);
-        let others = moment.picture.members().keys().filter(|id| **id == asked.key || before.contains(**id));
-        let mut others = others.filter(|id| **id != named);
-        let young = |id: &NodeId| moment.picture.joined_at(*id).is_some_and(|at| at + YOUNG > asked.at);
-        others.all(young)
+        let others = moment.picture.members().iter().filter(|(id, _)| **id == asked.key || before.contains(**id));
+        let mut others = others.filter(|(id, _)| **id != named);
+        others.all(|(id, node)| {
+            let young = if moment.is_behind(*node) { YOUNG_AND_BEHIND } else { YOUNG };
+            moment.picture.joined_at(*id).is_some_and(|at| at + young > asked.at)
+        })
     }
 }
 
