@@ -136,19 +136,24 @@ impl Machine {
         self.outbox.push_back(Output::Dial { addr });
     }
 
-    /// Alone after having known others: in turn through a node remembered and at an address of the beginning. Those remembered
-    /// may be many and all dead, and must not keep this node from the others for as long as it takes to find that out.
+    /// Alone after having known others: in turn through a node remembered, of these every other time the predecessor, and at
+    /// an address of the beginning. Those remembered may be many and all dead, and must not keep this node from the others for as long as it takes to find that out.
     fn start_rejoin(&mut self) {
         if !self.ring.successors().is_empty() {
             return;
         }
         let remembered = self.ring.neighbours().chain(self.fingers.peers()).chain(self.book.all());
-        let usable = |peer: &Peer| peer.id != self.me.id && !self.probes.is_lost(peer.id);
-        let usable: Vec<Peer> = remembered.filter(usable).collect();
+        let usable_peer = |peer: &Peer| peer.id != self.me.id && !self.probes.is_lost(peer.id);
+        let usable: Vec<Peer> = remembered.filter(usable_peer).collect();
         let attempt = self.join.attempts as usize;
         self.join.attempts = self.join.attempts.wrapping_add(1);
         let (turn, known) = (attempt / 2, self.join.known.len());
-        if !usable.is_empty() && (attempt.is_multiple_of(2) || known == 0) {
+        // A predecessor answers, or will soon be known to be dead: through it this node finds all that it knows of.
+        if attempt.is_multiple_of(4)
+            && let Some(near) = self.ring.predecessor().filter(usable_peer)
+        {
+            self.search_through(near);
+        } else if !usable.is_empty() && (attempt.is_multiple_of(2) || known == 0) {
             self.search_through(usable[turn % usable.len()]);
         } else if known > 0 {
             self.search_at(self.join.known[turn % known]);
