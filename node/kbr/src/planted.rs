@@ -61,11 +61,19 @@ pub enum Bug {
     ForgetsTheDead,
     /// A round of stabilisation with a question that stays unanswered is the last.
     RoundNotResumed,
+    /// A message that was refused goes to the last node of the replica set next.
+    LastReplicaNext,
+    /// A message that was refused takes along no more than the last refusal.
+    RefusalsNotCarried,
+    /// A second attempt ends in silence at a node that has refused the first.
+    SecondAttemptDropped,
+    /// A message that comes once more is delivered once more.
+    DeliversAgain,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
-    /// Every one.
+    /// Every one that a ring without applications shows.
     pub const ALL: [Bug; 22] = [
         Bug::UnheardSuccessor,
         Bug::ListNotCopied,
@@ -90,6 +98,9 @@ impl Bug {
         Bug::ForgetsTheDead,
         Bug::RoundNotResumed,
     ];
+    /// Those of messages that applications refuse.
+    pub const OF_FALL_OVER: [Bug; 4] =
+        [Bug::LastReplicaNext, Bug::RefusalsNotCarried, Bug::SecondAttemptDropped, Bug::DeliversAgain];
 }
 
 impl Config {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::failure::Refusal;
 use crate::id::NodeId;
 use crate::message::{MessageId, Outcome};
 use crate::transit::Parcel;
@@ -18,8 +19,10 @@ pub(crate) type Name = (NodeId, MessageId);
 pub(crate) enum Progress {
     /// The layer above has it.
     Handling(Parcel),
+    /// The layer above has done with it; what came of it is noted next.
+    Handled,
     /// It was refused here, and the next replica answers for it.
-    PassedOn,
+    Refused(Refusal),
     /// It ended here.
     Ended(Box<Outcome>),
 }
@@ -58,7 +61,7 @@ impl Window {
     /// Takes back a message that the layer above has done with.
     pub(crate) fn handled(&mut self, name: Name) -> Option<Parcel> {
         let progress = self.known.get_mut(&name)?;
-        match std::mem::replace(progress, Progress::PassedOn) {
+        match std::mem::replace(progress, Progress::Handled) {
             Progress::Handling(transit) => {
                 self.handling -= 1;
                 Some(transit)
@@ -67,6 +70,13 @@ impl Window {
                 *progress = other;
                 None
             }
+        }
+    }
+
+    /// The message goes on from here, and so does each further attempt.
+    pub(crate) fn refused(&mut self, name: Name, refusal: Refusal) {
+        if let Some(progress) = self.known.get_mut(&name) {
+            *progress = Progress::Refused(refusal);
         }
     }
 
@@ -112,7 +122,7 @@ mod tests {
         assert!(matches!(window.get(name), Some(Progress::Handling(_))));
         assert!(window.handled(name).is_some());
         assert!(window.handled(name).is_none());
-        assert!(matches!(window.get(name), Some(Progress::PassedOn)));
+        assert!(matches!(window.get(name), Some(Progress::Handled)));
         let outcome = Outcome::failed(1, Purpose::Lookup, crate::Failure::Deadline);
         window.ended(name, outcome);
         assert!(matches!(window.get(name), Some(Progress::Ended(_))));

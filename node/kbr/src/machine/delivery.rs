@@ -11,6 +11,7 @@ use crate::id::{Key, NodeId};
 use crate::io::{Handling, Output};
 use crate::message::{Hop, Message, MessageId, Outcome, Peer, Purpose};
 use crate::order;
+use crate::planted::Bug;
 use crate::time::Time;
 use crate::transit::{Aim, Parcel, Transit};
 use crate::window::{Name, Progress};
@@ -75,46 +76,62 @@ impl Machine {
         }
         let name = name(&transit.routed);
         match self.window.get(name) {
+            _ if self.config.has(Bug::DeliversAgain) => self.deliver(name, transit),
             Some(Progress::Ended(outcome)) => {
                 let outcome = Outcome::clone(outcome);
                 self.stats.duplicates += 1;
                 self.tell(&transit, outcome);
             }
-            Some(Progress::Handling(_) | Progress::PassedOn) => self.stats.duplicates += 1,
-            None if self.window.is_busy() => self.overload(*transit),
-            None => {
-                let (routed, previous) = (transit.routed.clone(), transit.previous);
-                self.window.deliver(name, transit);
-                self.stats.delivered += 1;
-                self.outbox.push_back(Output::Deliver { routed, previous });
+            Some(Progress::Refused(refusal)) => {
+                let refusal = *refusal;
+                self.stats.duplicates += 1;
+                if !self.config.has(Bug::SecondAttemptDropped) {
+                    self.pass_on(transit, refusal);
+                }
             }
+            Some(Progress::Handling(_) | Progress::Handled) => self.stats.duplicates += 1,
+            None if self.window.is_busy() => self.overload(*transit),
+            None => self.deliver(name, transit),
         }
     }
 
+    fn deliver(&mut self, name: Name, transit: Parcel) {
+        let (routed, previous) = (transit.routed.clone(), transit.previous);
+        self.window.deliver(name, transit);
+        self.stats.delivered += 1;
+        self.outbox.push_back(Output::Deliver { routed, previous });
+    }
+
     pub(super) fn handle_handled(&mut self, name: Name, handling: Handling) {
-        let Some(mut transit) = self.window.handled(name) else {
+        let Some(transit) = self.window.handled(name) else {
             self.stats.dropped += 1;
             return;
         };
         let result = match handling {
             Handling::Done => Ok(self.me),
             Handling::Failed(failure) => Err(failure),
-            Handling::Refused(refusal) => {
-                transit.routed.envelope.refused.push((self.me.id, refusal));
-                if transit.routed.envelope.key.is_some() {
-                    self.pass_on(transit);
-                    return;
-                }
-                Err(self.no_willing_node(&transit))
+            Handling::Refused(refusal) if transit.routed.envelope.key.is_some() => {
+                self.window.refused(name, refusal);
+                self.pass_on(transit, refusal);
+                return;
             }
+            Handling::Refused(refusal) => Err(Failure::NoWillingNode(vec![(self.me.id, refusal)])),
         };
         let outcome = self.outcome_here(&transit, result);
         self.window.ended(name, outcome.clone());
         self.tell(&transit, outcome);
     }
 
-    /// The first node after this one that has not refused and is not known to have failed gets the message next.
-    fn pass_on(&mut self, mut transit: Parcel) {
+    /// This node refuses: the first node after it that has not and is not known to have failed gets the message next. A
+    /// second attempt goes the way of the first, past whoever has died with that.
+    fn pass_on(&mut self, mut transit: Parcel, refusal: Refusal) {
+        let refused = &mut transit.routed.envelope.refused;
+        if self.config.has(Bug::RefusalsNotCarried) {
+            refused.clear();
+        }
+        if !refused.iter().any(|(node, _)| *node == self.me.id) {
+            refused.push((self.me.id, refusal));
+        }
         transit.tried.clear();
         transit.aim = Aim::Ring;
         transit.asked = true;
@@ -130,8 +147,9 @@ impl Machine {
                 && !refused.iter().any(|(node, _)| *node == peer.id)
         };
         let most = self.config.fall_over.min(MAX_LIST);
-        let next = self.ring.successors().iter().find(may).filter(|_| refused.len() < most).copied();
-        match next {
+        let mut after = self.ring.successors().iter();
+        let next = if self.config.has(Bug::LastReplicaNext) { after.rfind(may) } else { after.find(may) };
+        match next.filter(|_| refused.len() < most).copied() {
             Some(next) => self.transmit(transit, next),
             None => {
                 let failure = self.no_willing_node(&transit);
