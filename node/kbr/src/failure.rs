@@ -48,6 +48,8 @@ pub enum Refusal {
     FetchFailed,
     /// The manifest's signature, the code's digest or its size is wrong.
     BadPackage,
+    /// The provider has signed different code as one and the same version.
+    Equivocation,
     /// The component does not validate or compile.
     BadComponent,
     /// `init` failed.
@@ -60,12 +62,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in a fixed order: for tables and metrics.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::Denied,
         Refusal::MissingCapability,
         Refusal::OverBudget,
         Refusal::FetchFailed,
         Refusal::BadPackage,
+        Refusal::Equivocation,
         Refusal::BadComponent,
         Refusal::InitFailed,
         Refusal::QueueFull,
@@ -80,6 +83,7 @@ impl Refusal {
             Refusal::OverBudget => "over-budget",
             Refusal::FetchFailed => "fetch-failed",
             Refusal::BadPackage => "bad-package",
+            Refusal::Equivocation => "equivocation",
             Refusal::BadComponent => "bad-component",
             Refusal::InitFailed => "init-failed",
             Refusal::QueueFull => "queue-full",

@@ -11,6 +11,7 @@ use prost_package::{Grant, Manifest, Package};
 use crate::fetch::Fetch;
 use crate::ledger::{Allowance, Usage};
 use crate::status::Source;
+use crate::upgrade::Upgrade;
 
 /// Messages that wait for an application to be installed.
 const MAX_PARKED: usize = 1024;
@@ -53,7 +54,7 @@ pub(crate) struct Waiting {
 }
 
 /// The effects of an event that has run, until its writes are durable. In order for an application.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Uncommitted {
     /// The commit to wait for; none where nothing was written, or it is durable.
     pub(crate) commit: Option<u64>,
@@ -71,7 +72,7 @@ impl Uncommitted {
 }
 
 /// What is told once the effects may leave.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum End {
     /// The handler returned.
     Done(Answer),
@@ -96,7 +97,7 @@ impl End {
 }
 
 /// How far an application is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Phase {
     /// Its manifest or code is on the way.
     Fetching(Box<Fetch>),
@@ -111,7 +112,7 @@ pub(crate) enum Phase {
 }
 
 /// The code of an application.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Code {
     pub(crate) package: Package,
     pub(crate) grant: Grant,
@@ -132,7 +133,7 @@ impl Code {
 }
 
 /// One application on this node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) id: AppId,
     pub(crate) phase: Phase,
@@ -162,6 +163,7 @@ pub(crate) struct App {
     pub(crate) paused_until: Time,
     /// Whether the code has ever started on this node.
     pub(crate) started: bool,
+    pub(crate) upgrade: Upgrade,
 }
 
 impl App {
@@ -188,6 +190,22 @@ impl App {
             restarts: 0,
             paused_until: now,
             started: false,
+            upgrade: Upgrade::default(),
+        }
+    }
+
+    /// What is being fetched for it: its code, or that of a later version.
+    pub(crate) fn fetch(&self) -> Option<&Fetch> {
+        match &self.phase {
+            Phase::Fetching(fetch) => Some(fetch),
+            _ => self.upgrade.fetch.as_deref(),
+        }
+    }
+
+    pub(crate) fn fetch_mut(&mut self) -> Option<&mut Fetch> {
+        match &mut self.phase {
+            Phase::Fetching(fetch) => Some(fetch),
+            _ => self.upgrade.fetch.as_deref_mut(),
         }
     }
 

@@ -16,6 +16,7 @@ impl Node {
             return self.refuse(answer, Refusal::BadPackage);
         };
         let event = Event::Deliver(message(&routed, previous.id));
+        self.consider_upgrade(&header, [previous, routed.envelope.origin]);
         self.dispatch(&header.app, Waiting { event, answer }, &[previous, routed.envelope.origin]);
     }
 
@@ -26,6 +27,7 @@ impl Node {
             return self.refuse(answer, Refusal::BadPackage);
         };
         let event = Event::Forward { message: message(&routed, previous.id), next };
+        self.consider_upgrade(&header, [previous, routed.envelope.origin]);
         self.dispatch(&header.app, Waiting { event, answer }, &[previous, routed.envelope.origin]);
     }
 

@@ -17,7 +17,7 @@ const CALL_DEADLINE: Duration = Duration::from_secs(30);
 const MAX_CALLS: usize = 4096;
 
 /// The calls that are open.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Calls {
     open: BTreeMap<u64, (AppId, Time)>,
     due: BTreeSet<(Time, u64)>,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use prost_kbr::{AppId, NodeId, Peer, Refusal, Time};
-use prost_package::{Package, SignedManifest};
+use prost_package::{Manifest, Package, SignedManifest};
 use serde_bytes::ByteBuf;
 
 use crate::code::{CHUNK, CodeMessage};
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The progress of one fetch. Nodes are asked in turn, each for the manifest and then for the chunks that are missing:
 /// what came from one that fell silent is kept where the next has the same code.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fetch {
     app: AppId,
     sources: VecDeque<(Peer, Source)>,
@@ -130,6 +130,11 @@ impl Fetch {
             self.mixed = false;
         }
         self.manifest = Some(manifest);
+    }
+
+    /// The manifest whose code is being fetched.
+    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref().map(SignedManifest::manifest)
     }
 
     /// Someone has sent what is of no use.

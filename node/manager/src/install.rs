@@ -182,6 +182,7 @@ impl Node {
         }
         self.log(id, LogLevel::Warn, format!("goes on with version {}", previous.manifest().version));
         let Some(app) = self.apps.get_mut(id) else { return };
+        app.upgrade.note_failed(app.code.as_ref());
         app.code = Some(previous);
         app.started = true;
         app.upgraded_from = None;

@@ -23,6 +23,7 @@ mod provision;
 mod run;
 mod status;
 mod timers;
+mod upgrade;
 
 pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
 pub use ledger::Usage;

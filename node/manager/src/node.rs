@@ -13,6 +13,7 @@ use prost_package::Policy;
 
 use crate::app::{App, Phase};
 use crate::calls::Calls;
+use crate::fetch::Fetch;
 use crate::io::{Input, Output, Search};
 use crate::status::{AppState, AppStatus, Installation, Stats};
 use crate::timers::Timers;
@@ -35,7 +36,7 @@ pub struct Settings {
 }
 
 /// The whole node: routing and applications. See the crate's documentation for how it is driven.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     pub(crate) now: Time,
     pub(crate) ring: Machine,
@@ -143,10 +144,7 @@ impl Node {
     /// fetch is the reason.
     pub fn poll_timeout(&self) -> Option<(Time, Option<TimerKind>)> {
         let ring = self.ring.poll_timeout().map(|(at, kind)| (at, Some(kind)));
-        let apps = self.apps.values().filter_map(|app| match &app.phase {
-            Phase::Fetching(fetch) => Some(fetch.deadline()),
-            _ => app.runnable_at(),
-        });
+        let apps = self.apps.values().flat_map(|app| [app.fetch().map(Fetch::deadline), app.runnable_at()]).flatten();
         let others = apps.chain(self.timers.earliest()).chain(self.calls.earliest()).min().map(|at| (at, None));
         ring.into_iter().chain(others).min_by_key(|(at, _)| *at)
     }

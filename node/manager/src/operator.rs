@@ -26,13 +26,10 @@ impl Node {
     /// Makes room for a package; says whether it is to be taken, or is there already.
     fn begin_install(&mut self, id: &AppId, request: u64, package: &Package) -> Result<bool, InstallFailure> {
         let manifest = package.manifest.manifest();
+        self.may_replace(id, manifest)?;
         if let Some(app) = self.apps.get_mut(id)
             && let Some(code) = &app.code
         {
-            let installed = code.manifest();
-            if installed.sequence > manifest.sequence {
-                return Err(InstallFailure::Older { installed: installed.version.to_string() });
-            }
             if code.package.manifest == package.manifest && app.is_up() {
                 if let Phase::Running = app.phase {
                     self.outbox.push_back(Output::Installed { request, result: Ok(id.clone()) });
@@ -53,13 +50,10 @@ impl Node {
             let detail = format!("{MAX_APPS} applications are known here already");
             return Err(InstallFailure::Refused { refusal: Refusal::QueueFull, detail });
         }
-        if self.apps.get(id).is_some_and(App::is_up) {
-            self.halt(id);
-        }
+        self.make_way(id);
         let now = self.now;
         let app = self.apps.entry(id.clone()).or_insert_with(|| App::new(id.clone(), Phase::Compiling, now));
         app.installs.push(request);
-        app.wanted_since = now;
         Ok(true)
     }
 
@@ -103,6 +97,7 @@ impl Node {
     /// before may be tried again.
     pub(crate) fn on_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
+        self.forget_upgrades();
         let known: Vec<AppId> = self.apps.keys().cloned().collect();
         for id in known {
             let Some(app) = self.apps.get(&id) else { continue };

@@ -74,7 +74,7 @@ impl Node {
             Some((to, question)) => self.send_code(to, &question),
             None => {
                 let (refusal, line) = fetch.failure();
-                self.fail(id, refusal, line.to_owned());
+                self.end_fetch(id, refusal, line.to_owned());
             }
         }
     }
@@ -124,14 +124,15 @@ impl Node {
             Some(Progress::Going) => self.ask_chunks(id),
             Some(Progress::Exhausted) => self.ask_next_source(id),
             Some(Progress::Manifest(manifest)) => self.on_new_manifest(id, *manifest),
-            Some(Progress::Complete(package, peer, source)) => self.take_package(id, *package, source, Some(peer.id)),
+            Some(Progress::Complete(package, peer, source)) => self.on_fetched(id, *package, source, peer.id),
         }
     }
 
     /// What this node does not grant is refused at once. A manifest that has expired or is for another contract may be
     /// an old one: another node may have a better one.
     fn on_new_manifest(&mut self, id: &AppId, manifest: SignedManifest) {
-        match self.judge_new(manifest.manifest()) {
+        let compared = self.compare(id, manifest.manifest());
+        match compared.and_then(|()| self.judge_new(manifest.manifest())) {
             Ok(_) => {
                 if let Some(fetch) = self.fetch_of(id) {
                     fetch.accept(manifest);
@@ -145,7 +146,7 @@ impl Node {
                 self.log(id, LogLevel::Warn, format!("a manifest was passed over: {line}"));
                 self.ask_next_source(id);
             }
-            Err((refusal, line)) => self.fail(id, refusal, line),
+            Err((refusal, line)) => self.end_fetch(id, refusal, line),
         }
     }
 
@@ -172,22 +173,16 @@ impl Node {
     }
 
     fn fetching(&self, which: impl Fn(&Fetch) -> bool) -> Vec<AppId> {
-        let chosen = self.apps.values().filter_map(|app| match &app.phase {
-            Phase::Fetching(fetch) if which(fetch) => Some(app.id.clone()),
-            _ => None,
-        });
-        chosen.collect()
+        let chosen = self.apps.values().filter(|app| app.fetch().is_some_and(&which));
+        chosen.map(|app| app.id.clone()).collect()
     }
 
     fn fetch_asking(&self, request: u64) -> Option<AppId> {
-        let asked = |app: &&App| matches!(&app.phase, Phase::Fetching(fetch) if fetch.request() == request);
+        let asked = |app: &&App| app.fetch().is_some_and(|fetch| fetch.request() == request);
         self.apps.values().find(asked).map(|app| app.id.clone())
     }
 
     fn fetch_of(&mut self, id: &AppId) -> Option<&mut Fetch> {
-        match &mut self.apps.get_mut(id)?.phase {
-            Phase::Fetching(fetch) => Some(fetch),
-            Phase::Compiling | Phase::Starting | Phase::Running | Phase::Failed { .. } => None,
-        }
+        self.apps.get_mut(id)?.fetch_mut()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost_kbr::{AppId, Time};
 
 /// A table of timers, by time and by number. The budgets of the applications bound it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Timers {
     due: BTreeMap<(Time, u64), (AppId, u64)>,
     index: BTreeMap<u64, Time>,

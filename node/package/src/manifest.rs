@@ -129,7 +129,7 @@ pub struct Manifest {
     pub provider: [u8; 32],
     /// Version of the code; at most 64 bytes as text.
     pub version: semver::Version,
-    /// Rises with each release; a node never replaces a higher one by a lower.
+    /// Rises with each release: see [`is_before`](Manifest::is_before).
     pub sequence: u64,
     /// The code.
     pub component: ComponentRef,
@@ -157,6 +157,18 @@ impl Manifest {
     /// Whether it is too late to install it, `now` being in seconds since 1970.
     pub fn is_expired(&self, now: u64) -> bool {
         self.expires.is_some_and(|last| now > last)
+    }
+
+    /// Whether the other release of the same application comes after this one: by sequence, and where that is the same by
+    /// version. What comes after replaces what came before, and not the other way round.
+    pub fn is_before(&self, other: &Manifest) -> bool {
+        (self.sequence, &self.version) < (other.sequence, &other.version)
+    }
+
+    /// Whether this and the other give one version of one application to different code. Whoever signed both tells
+    /// different nodes different things (equivocation): neither takes the place of the other.
+    pub fn contradicts(&self, other: &Manifest) -> bool {
+        self.app() == other.app() && self.version == other.version && self.component.digest != other.component.digest
     }
 
     /// Deterministic CBOR: the fields in their order, the capabilities in theirs, every length definite.

@@ -40,11 +40,11 @@
 //!
 //! A rule names an effect, a provider (a public key in hexadecimal, or `*` for all) and an application (a name, or
 //! the beginning of names and one `*`). It may name a range of versions, as Cargo writes them; a version before a release
-//! is allowed by name alone, and denied with its release. A deny rule may name capabilities: then it is about those
-//! alone that ask for one of them. An allow rule may name the capabilities and some of the budgets that it grants; what
-//! it leaves out is taken from `[defaults]`, and what that leaves out is every capability and [`Budgets::default`].
-//! Budgets are whole numbers of at least 1; those in bytes may also be text with a unit, `B`, `KiB`, `MiB`, `GiB` or
-//! `TiB`.
+//! is allowed by name alone, and denied with its release. An allow rule for one version (`=1.2.0`) pins it:
+//! [`Policy::pins`]. A deny rule may name capabilities: then it is about those alone that ask for one of them. An allow
+//! rule may name the capabilities and some of the budgets that it grants; what it leaves out is taken from `[defaults]`,
+//! and what that leaves out is every capability and [`Budgets::default`]. Budgets are whole numbers of at least 1; those
+//! in bytes may also be text with a unit, `B`, `KiB`, `MiB`, `GiB` or `TiB`.
 //!
 //! # What it means
 //!
@@ -172,6 +172,14 @@ impl Policy {
             Some((rule, terms)) => Decision::Allow { grant: terms.grant(self.wasi), rule },
             None => Decision::Deny { rule: format!("default: {}", Effect::Deny) },
         }
+    }
+
+    /// Whether the rule that allows this version allows it alone (`versions = "=1.2.0"`): the operator has pinned it. It
+    /// may take the place of a later one, and no message brings a later one in its place.
+    pub fn pins(&self, manifest: &Manifest) -> bool {
+        let deciding = |effect| self.rules.iter().find(|rule| rule.effect == effect && rule.matches(manifest));
+        let pinned = |rule: &Rule| rule.versions.as_ref().is_some_and(Versions::is_one);
+        deciding(Effect::Deny).is_none() && deciding(Effect::Allow).is_some_and(pinned)
     }
 
     /// What is said of this version of an application.

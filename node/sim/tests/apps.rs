@@ -4,6 +4,7 @@
 mod native;
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use bytes::Bytes;
 use prost_contract::Place;
 use prost_kbr::{AppId, Dispatch, Header, Key};
 use prost_manager::Source;
-use prost_package::Package;
+use prost_package::{Locator, Package};
 use prost_sim::{Act, Applications, Index, Route, Seen, World};
 
-use native::{Native, package};
+use native::{Native, package, release};
 use support::{config, grow, ideal, run, settle};
 
 /// A ring whose nodes run applications.
@@ -188,4 +189,46 @@ fn equal_seeds_give_equal_hashes_and_what_an_application_does_is_in_them() {
     assert_eq!(history(6, "random"), history(6, "random"));
     assert_ne!(history(6, "random"), history(7, "random"));
     assert_ne!(history(6, "random"), history(6, "read"));
+}
+
+#[test]
+fn a_later_release_rolls_through_the_ring_with_the_messages_and_loses_none() {
+    let mut world = ring(8, 24, &Native::default());
+    let (one, two) = (package(1_000), release(2_000, 2));
+    let locator = |package: &Package| Locator::Digest(package.manifest.manifest().component.digest).to_string();
+    let key = |number: u32| Key::hash(&number.to_be_bytes());
+    install(&mut world, 3, &one);
+    for number in 0..60 {
+        send(&mut world, number % 24, &one, key(number), &number.to_string(), Dispatch::EndNode);
+    }
+    run(&mut world, Duration::from_secs(10));
+    let ran: BTreeSet<Index> =
+        (0..24).filter(|node| world.app_usage(*node).is_some_and(|usage| usage.events > 0)).collect();
+
+    // From then on the origin runs the later one, and so says each of its messages. Those of others still pass between.
+    install(&mut world, 3, &two);
+    for number in 60..180 {
+        let (node, package) = if number % 2 == 0 { (3, &two) } else { (number % 24, &one) };
+        let header = Header { app: app(package), locator: locator(package) };
+        let payload = Bytes::from(number.to_string());
+        let route = Route { header, key: key(number % 60), dispatch: Dispatch::EndNode, payload };
+        world.act(Act::Route { node, request: 2, route: Box::new(route) });
+        run(&mut world, Duration::from_millis(200));
+    }
+    run(&mut world, Duration::from_secs(20));
+    let seen = world.seen();
+    let ended =
+        seen.iter().filter(|seen| matches!(seen, Seen::Routed { outcome, .. } if outcome.result.is_ok())).count();
+    assert_eq!(ended, 120);
+    for number in 0..180 {
+        let at: Vec<Index> = (0..24).filter(|node| noted(&world, *node, &one, &number.to_string())).collect();
+        assert_eq!(at.len(), 1, "message {number} is handled once: {at:?}");
+    }
+    let version = |node: Index| {
+        let apps = world.node(node).map(prost_manager::Node::apps).unwrap_or_default();
+        apps.into_iter().find_map(|status| status.version)
+    };
+    let owners: BTreeSet<Index> = (0..30).filter_map(|number| world.owner(key(2 * number))).collect();
+    assert!(ran.len() > 5 && owners.len() > 5);
+    assert!(owners.iter().all(|node| version(*node).as_deref() == Some("2.2.3")), "{owners:?}");
 }

@@ -10,4 +10,5 @@ mod packages;
 mod refusal;
 mod replay;
 mod transaction;
+mod upgrade;
 mod world;

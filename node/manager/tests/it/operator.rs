@@ -10,7 +10,7 @@ use crate::guest::hex;
 use crate::packages::{all_but, app_of, draft, plain, policy};
 use crate::world::{Code, Disk, Seen, World, name};
 
-fn inits(world: &World, at: usize) -> Vec<(String, Option<String>)> {
+pub(crate) fn inits(world: &World, at: usize) -> Vec<(String, Option<String>)> {
     let starts = world.host(at).events().into_iter().filter_map(|(told, _)| match told {
         Event::Init(start) => Some((start.version.clone(), start.upgraded_from.clone())),
         _ => None,

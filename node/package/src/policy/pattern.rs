@@ -3,7 +3,7 @@
 use core::fmt;
 
 use prost_kbr::{AppId, AppName};
-use semver::{Prerelease, Version, VersionReq};
+use semver::{Comparator, Op, Prerelease, Version, VersionReq};
 
 /// Providers and applications that a rule matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl Versions {
     /// Whether a version is in the range. One before a release (`2.0.0-rc.1`) is only where the range names such a one.
     pub(super) fn matches(&self, version: &Version) -> bool {
         self.0.matches(version)
+    }
+
+    /// Whether the range is one version, written out: `=1.2.0`.
+    pub(super) fn is_one(&self) -> bool {
+        matches!(&self.0.comparators[..], [Comparator { op: Op::Exact, minor: Some(_), patch: Some(_), .. }])
     }
 
     /// Whether a version is in the range, or the release that it comes before is: its provider must not slip past a denial

@@ -333,3 +333,26 @@ fn before_the_manifest_is_known_nothing_is_denied_that_may_be_allowed() {
     let sure = rules(&[("allow", "*", "*"), ("deny", "*", "dht")]);
     assert_eq!(verdict(&policy(&sure), &app()), (false, "rule 2".to_owned()));
 }
+
+#[test]
+fn a_rule_for_one_version_pins_it() {
+    let pins = |text: &str, version: &str| {
+        let mut manifest = manifest_of(&key(1));
+        manifest.version = version.parse().unwrap();
+        policy(text).pins(&manifest)
+    };
+    let only = |range: &str| rules(&[("allow", "P1", "dht")]) + &format!("versions = \"{range}\"\n");
+    assert!(pins(&only("=1.2.0"), "1.2.0"));
+    assert!(pins(&only("=1.2.0-rc.1"), "1.2.0-rc.1"));
+    assert!(!pins(&only("=1.2.0"), "1.2.1"), "another is not even allowed");
+    for range in ["1.2.0", "=1.2", "=1", "*", ">=1.2.0, <=1.2.0", "=1.2.0, <2"] {
+        assert!(!pins(&only(range), "1.2.0"), "{range} is more than one version, or may be");
+    }
+    // The rule that decides has to pin it: the first that allows it, and none where one denies it.
+    let wide = rules(&[("allow", "*", "*")]);
+    assert!(pins(&format!("{}{wide}", only("=1.2.0")), "1.2.0"));
+    assert!(!pins(&format!("{}{wide}", only("=1.2.0")), "1.3.0"));
+    assert!(!pins(&format!("{}{}", rules(&[("allow", "P1", "dht-*")]), wide), "1.2.0"));
+    assert!(!pins(&format!("{}{}", only("=1.2.0"), rules(&[("deny", "*", "*")])), "1.2.0"));
+    assert!(!Policy::default_only(true).pins(&manifest_of(&key(1))));
+}

@@ -94,14 +94,19 @@ fn execute(event: &Event, context: &Context, records: &SharedRecords) -> Executi
 
 /// A package with a component of so many bytes.
 pub(crate) fn package(size: usize) -> Package {
+    release(size, 1)
+}
+
+/// The same, as the release of this sequence.
+pub(crate) fn release(size: usize, sequence: u64) -> Package {
     let key = ProviderKey::from_seed(&[7; 32]);
     let component: Bytes = (0..size).map(|at| (at / 997 + at) as u8).collect();
     let manifest = Manifest {
         format: 1,
         name: "notebook".parse().expect("a name"),
         provider: key.public(),
-        version: semver::Version::new(1, 2, 3),
-        sequence: 1,
+        version: semver::Version::new(sequence, 2, 3),
+        sequence,
         component: ComponentRef { digest: Digest::of(&component), size: size as u64 },
         world: CONTRACT.to_owned(),
         capabilities: BTreeMap::from([(Capability::Storage, "to keep notes".to_owned())]),
