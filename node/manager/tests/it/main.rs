@@ -2,6 +2,7 @@
 
 mod budgets;
 mod calls;
+mod fall_over;
 mod fetch;
 mod guest;
 mod install;

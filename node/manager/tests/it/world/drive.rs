@@ -8,7 +8,7 @@ use prost_contract::Outcome;
 use prost_kbr::{AppId, Header, Input as Ring, Message, NodeId, Peer, Purpose, Refusal, wire};
 use prost_manager::{Input, NotDurable, Output, RunEvent};
 
-use super::{DIAL_FAILS, Disk, Event, Fate, MAX_WAKES, Seen, World, pair};
+use super::{DIAL_FAILS, Disk, Event, Fate, MAX_WAKES, Seen, Step, World, pair};
 use crate::guest::{Component, Instance};
 use crate::packages::app_of;
 
@@ -29,6 +29,12 @@ impl World {
     pub(super) fn step(&mut self) -> bool {
         let Some(((time, _), event)) = self.events.pop_first() else { return false };
         self.now = time;
+        match event {
+            Event::Compiled { node, .. } => self.steps.push((node, Step::Compiled)),
+            Event::Ran { node, .. } => self.steps.push((node, Step::Ran)),
+            Event::Committed { node, .. } => self.steps.push((node, Step::Committed)),
+            Event::Wake(_) | Event::Ring(..) | Event::Connect { .. } | Event::Frame { .. } => {}
+        }
         match event {
             Event::Wake(id) => self.wake(id),
             Event::Ring(id, input) => self.ring_input(id, input),
@@ -139,6 +145,7 @@ impl World {
             return;
         }
         let mut message = wire::decode(bytes.slice(4..)).expect("a frame");
+        self.steps.extend(step_of(&message).map(|step| (to, step)));
         if let (Message::Upper(payload), Some(meddler)) = (&message, &mut self.meddler) {
             let code = serde_cbor::from_slice(payload).expect("a frame of the code protocol");
             match meddler(from, to, &code) {
@@ -302,5 +309,15 @@ impl World {
             Disk::Hangs => return,
         };
         self.at_time(after, Event::Committed { node: id, commit, result });
+    }
+}
+
+/// What the arrival of a frame is to applications; none where it is about the ring.
+fn step_of(message: &Message) -> Option<Step> {
+    match message {
+        Message::Route { routed, .. } if matches!(routed.envelope.purpose, Purpose::App(_)) => Some(Step::Message),
+        Message::Outcome { outcome, .. } if matches!(outcome.purpose, Purpose::App(_)) => Some(Step::Outcome),
+        Message::Upper(payload) => Some(Step::Code(payload.len())),
+        _ => None,
     }
 }

@@ -12,6 +12,10 @@ impl Host {
         self.node.apps().into_iter().find(|status| status.app == *app)
     }
 
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive
+    }
+
     pub(crate) fn runs(&self, app: &AppId) -> bool {
         self.status(app).is_some_and(|status| status.state == AppState::Running)
     }

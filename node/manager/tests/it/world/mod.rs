@@ -86,6 +86,20 @@ enum Event {
     Committed { node: NodeId, commit: u64, result: Result<u64, NotDurable> },
 }
 
+/// One step of an application or of one of its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The message arrived.
+    Message,
+    /// A frame of the code protocol arrived, of so many bytes.
+    Code(usize),
+    /// The outcome arrived.
+    Outcome,
+    Compiled,
+    Ran,
+    Committed,
+}
+
 /// What becomes of a frame of the code protocol.
 pub(crate) enum Fate {
     Arrives,
@@ -97,6 +111,7 @@ pub(crate) enum Fate {
 pub(crate) type Meddler = Box<dyn FnMut(NodeId, NodeId, &Code) -> Fate>;
 
 /// One node with what surrounds it.
+#[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) node: Node,
     pub(crate) peer: Peer,
@@ -123,6 +138,8 @@ pub(crate) struct World {
     pub(crate) meddler: Option<Meddler>,
     /// Every output of every node, as text, where wanted.
     pub(crate) trace: Option<Vec<String>>,
+    /// What has happened to applications and their messages: where, and what.
+    pub(crate) steps: Vec<(NodeId, Step)>,
     config: Config,
     at: BTreeMap<SocketAddr, NodeId>,
     events: BTreeMap<(Time, u64), Event>,
@@ -147,11 +164,17 @@ impl World {
     /// messages take several hops.
     pub(crate) fn ring(seed: u64, count: usize) -> World {
         let config = Config { successors: 4, predecessors: 4, connections: 8, ..Config::default() };
+        World::of(seed, count, config)
+    }
+
+    /// A settled ring of `count` nodes, evenly spread, with these settings.
+    pub(crate) fn of(seed: u64, count: usize, config: Config) -> World {
         let mut world = World {
             now: Time::from_micros(1_000_000),
             hosts: BTreeMap::new(),
             meddler: None,
             trace: None,
+            steps: Vec::new(),
             config,
             at: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -169,6 +192,25 @@ impl World {
         }
         world.settle();
         world
+    }
+
+    /// The same world once more, in which nobody meddles: each goes its own way from here.
+    pub(crate) fn fork(&self) -> World {
+        World {
+            now: self.now,
+            hosts: self.hosts.clone(),
+            meddler: None,
+            trace: None,
+            steps: self.steps.clone(),
+            config: self.config.clone(),
+            at: self.at.clone(),
+            events: self.events.clone(),
+            next_event: self.next_event,
+            connections: self.connections.clone(),
+            arrivals: self.arrivals.clone(),
+            random: self.random,
+            next_number: self.next_number,
+        }
     }
 
     fn add(&mut self, id: NodeId) -> Peer {
@@ -207,7 +249,7 @@ impl World {
     fn settle(&mut self) {
         let ids: Vec<NodeId> = self.hosts.keys().copied().collect();
         let knows = |world: &World, at: usize| {
-            let after = (1..ids.len()).take(4).map(|step| ids[(at + step) % ids.len()]);
+            let after = (1..ids.len()).take(world.config.successors).map(|step| ids[(at + step) % ids.len()]);
             let view = world.hosts[&ids[at]].node.view();
             view.joined
                 && view.successors.iter().map(|peer| peer.id).eq(after)
