@@ -130,6 +130,119 @@ fn a_capability_that_is_not_granted_refuses_before_any_code_is_asked_for() {
 }
 
 #[test]
+fn code_that_is_not_what_the_manifest_says_is_dropped_and_falls_over() {
+    let mut world = World::ring(9, 12);
+    let package = draft("echo").component(&[], 100_000).sign();
+    let app = app_of(&package);
+    world.publish(0, &package);
+    world.meddler = Some(Box::new(|_, _, code| match code {
+        Code::Chunk { request, offset, bytes: Some(bytes) } => {
+            let rubbish = serde_bytes::ByteBuf::from(vec![0; bytes.len()]);
+            Fate::Says(Code::Chunk { request: *request, offset: *offset, bytes: Some(rubbish) })
+        }
+        _ => Fate::Arrives,
+    }));
+    world.route(0, "echo", 5, "put x");
+    world.run_for(Duration::from_secs(14));
+    let reasons = [5, 6, 7, 8].map(|at| (world.id(at), Refusal::BadPackage)).to_vec();
+    assert_eq!(world.host(0).failures(), [Failure::NoWillingNode(reasons)]);
+    for at in [5, 6, 7, 8] {
+        assert_eq!(world.host(at).compiled(), 0);
+        let kept = world.host(at).seen(|seen| {
+            matches!(
+                seen,
+                Seen::Saved(_)
+                    | Seen::Asked(_, Code::Chunk { bytes: Some(_), .. } | Code::Manifest { envelope: Some(_), .. })
+            )
+        });
+        assert_eq!(kept, 0, "nothing of it is kept or given to others");
+        assert_eq!(world.host(at).status(&app).and_then(|status| status.version), None);
+    }
+}
+
+#[test]
+fn a_provider_who_is_denied_or_unknown_is_refused_before_anybody_is_asked() {
+    let key = |number: u8| hex(&prost_package::ProviderKey::from_seed(&[number; 32]).public());
+    let deny =
+        format!("default = \"allow\"\n[[rule]]\neffect = \"deny\"\nprovider = \"{}\"\napplication = \"*\"\n", key(1));
+    let know = format!("[[rule]]\neffect = \"allow\"\nprovider = \"{}\"\napplication = \"*\"\n", key(2));
+    for text in [deny, know] {
+        let mut world = World::ring(10, 12);
+        let (denied, allowed) = (draft("echo").sign(), draft("echo").provider(2).sign());
+        world.publish(0, &denied);
+        world.publish(0, &allowed);
+        world.set_policy(5, crate::packages::policy(&text));
+        assert!(matches!(
+            world.install(5, &denied),
+            Err(prost_manager::InstallFailure::Refused { refusal: Refusal::Denied, .. })
+        ));
+        world.route(0, &app_of(&denied).to_string(), 5, "put x");
+        world.run_for(Duration::from_secs(5));
+        assert!(is_untouched(&world, 5));
+        assert!(world.host(6).has_record(&app_of(&denied), "x"));
+        // His name is not what he is denied for.
+        world.route(0, &app_of(&allowed).to_string(), 5, "put y");
+        world.run_for(Duration::from_secs(5));
+        assert!(world.host(5).has_record(&app_of(&allowed), "y"));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn code_for_another_contract_is_refused_by_name_before_it_is_compiled() {
+    let mut world = World::ring(11, 1);
+    for contract in ["prost:peerlet@0.1.1", "prost:peerlet@0.2.0", "prost:peerlet", "wasi:cli@0.2.0"] {
+        let mut foreign = draft("echo");
+        foreign.manifest.world = contract.to_owned();
+        let answer = world.install(0, &foreign.sign());
+        let Err(prost_manager::InstallFailure::Refused { refusal: Refusal::BadPackage, detail }) = answer else {
+            panic!("{answer:?}")
+        };
+        assert!(detail.contains(contract), "{detail}");
+    }
+    assert_eq!(world.host(0).compiled(), 0);
+}
+
+#[test]
+fn a_header_that_names_no_application_is_refused_and_counted() {
+    let mut world = World::ring(12, 12);
+    let origin = world.host(4).peer;
+    let good = prost_kbr::Header { app: draft("echo").app(), locator: String::new() }.encode();
+    let name = |name: &str| {
+        let at = good.windows(4).position(|window| window == b"echo").expect("its name") - 1;
+        [&good[..at], &serde_cbor::to_vec(&name).expect("a text"), &good[at + 5..]].concat()
+    };
+    let long = "e".repeat(65);
+    let names = ["", "Echo", "ECHO", "../echo", "echo\0", "\u{202e}ohce", "\u{435}cho", "*", "e*", "echo@x", &long];
+    let mut headers: Vec<Vec<u8>> = names.map(name).to_vec();
+    headers.extend([Vec::new(), vec![0xff], good[..good.len() - 1].to_vec(), [&good[..], &[0]].concat()]);
+    let count = headers.len() as u64;
+    for (number, header) in headers.into_iter().enumerate() {
+        let envelope = prost_kbr::Envelope {
+            id: 1_000 + number as u64,
+            origin,
+            key: Some(world.key_of(5)),
+            purpose: prost_kbr::Purpose::App(prost_kbr::Dispatch::EndNode),
+            hops: 1,
+            remaining_ms: 15_000,
+            refused: Vec::new(),
+            via: vec![origin.id],
+            path: None,
+        };
+        let routed = prost_kbr::Routed { envelope, header: header.into(), payload: bytes::Bytes::new() };
+        let message = prost_kbr::Message::Route { seq: 1_000_000 + number as u64, routed };
+        world.give(5, prost_manager::Input::Ring(prost_kbr::Input::Received { from: origin.id, message }));
+    }
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.host(5).node.stats().bad_headers, count);
+    assert_eq!(world.host(5).refusals(Refusal::BadPackage), count);
+    assert!((5..9).all(|at| is_untouched(&world, at) && world.host(at).node.apps().is_empty()));
+}
+
+#[test]
 fn a_node_that_leaves_takes_no_more_messages_and_answers_what_is_asked_of_it() {
     let mut world = World::ring(7, 6);
     let package = plain("echo");

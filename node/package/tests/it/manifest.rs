@@ -1,7 +1,7 @@
 //! The range of every field, at signing and at reading.
 
 use prost_contract::{Capability, Limits};
-use prost_package::{Budgets, Manifest, ManifestError, Package, SignedManifest};
+use prost_package::{Budgets, Digest, Manifest, ManifestError, Package, SignedManifest};
 use serde::Serialize;
 
 use crate::support::{enveloped, key, manifest_of, payload_of};
@@ -143,20 +143,108 @@ fn a_capability_asked_for_twice_is_refused() {
     assert!(error.to_string().contains("twice"), "{error}");
 }
 
+/// The manifest of provider 1, with some of its bytes in place of others, and signed as it is.
+fn refused_with(from: &[u8], to: &[u8]) -> ManifestError {
+    let payload = payload_of(&manifest_of(&key(1)));
+    let at = payload.windows(from.len()).position(|window| window == from).unwrap();
+    let payload = [&payload[..at], to, &payload[at + from.len()..]].concat();
+    SignedManifest::verify(enveloped(payload)).unwrap_err()
+}
+
 #[test]
 fn a_name_that_is_not_one_and_a_capability_that_is_not_one_are_refused() {
-    let payload = payload_of(&manifest_of(&key(1)));
-    let replaced = |from: &[u8], to: &[u8]| {
-        let at = payload.windows(from.len()).position(|window| window == from).unwrap();
-        [&payload[..at], to, &payload[at + from.len()..]].concat()
-    };
-    for name in [&b"\x63Dht"[..], b"\x63d\0t", b"\x63../", b"\x60", b"\x61*"] {
-        let error = SignedManifest::verify(enveloped(replaced(b"\x63dht", name))).unwrap_err();
-        assert!(matches!(error, ManifestError::Malformed(_)), "{error}");
+    let long = "d".repeat(65);
+    let ten_kib = "d".repeat(10 << 10);
+    let names = [
+        "",
+        "*",
+        "d*",
+        "Dht",
+        "DHT",
+        "d\0t",
+        "../",
+        "../x",
+        "d/t",
+        "d t",
+        "dht\n",
+        "dht@",
+        "d_t", // and others' letters:
+        "\u{202e}thd",
+        "d\u{200b}ht",
+        "d\u{4bb}t",
+        "\u{501}ht",
+        "ｄht",
+        &long,
+        &ten_kib,
+    ];
+    for name in names {
+        let encoded = serde_cbor::to_vec(&name).unwrap();
+        let error = refused_with(b"\x63dht", &encoded);
+        assert!(matches!(error, ManifestError::Malformed(_)), "{name:?}: {error}");
+        assert!(error.to_string().len() < 300, "an error does not repeat what is long");
     }
-    let error = SignedManifest::verify(enveloped(replaced(b"\x65route", b"\x65r\x1b[2J"))).unwrap_err();
+    let error = refused_with(b"\x65route", b"\x65r\x1b[2J");
     assert!(matches!(error, ManifestError::Malformed(_)), "{error}");
     assert!(!error.to_string().contains('\x1b'), "an error never carries control characters");
+    assert!(matches!(refused_with(b"\x65route", b"\x65Route"), ManifestError::Malformed(_)));
+}
+
+#[test]
+fn a_digest_is_32_bytes_of_blake3_and_nothing_else() {
+    let digest = manifest_of(&key(1)).component.digest;
+    let field = [b"\x66digest\x58\x20".as_slice(), digest.as_bytes()].concat();
+    let text = digest.to_hex();
+    let other = |value: &[u8]| [b"\x66digest".as_slice(), value].concat();
+    let wrong = [
+        other(b"\x40"),
+        other(&[&b"\x58\x1f"[..], &digest.as_bytes()[1..]].concat()),
+        other(&[&b"\x58\x21\0"[..], digest.as_bytes()].concat()),
+        other(&[&b"\x78\x40"[..], text.as_bytes()].concat()),
+        other(b"\xf6"),
+        other(b"\xa1\x66sha256\x41\0"),
+    ];
+    for digest in wrong {
+        let error = refused_with(&field, &digest);
+        assert!(matches!(error, ManifestError::Malformed(_)), "{digest:x?}: {error}");
+    }
+    // Another algorithm has no field to be named in.
+    assert!(matches!(refused_with(b"\x66digest", b"\x66sha256"), ManifestError::Malformed(_)));
+}
+
+#[test]
+fn releases_are_in_order_of_sequence_and_then_of_version() {
+    let release = |sequence: u64, version: &str| {
+        let mut manifest = manifest_of(&key(1));
+        (manifest.sequence, manifest.version) = (sequence, version.parse().unwrap());
+        manifest
+    };
+    let order = [(1, "1.0.0"), (1, "1.1.0-rc.1"), (1, "1.1.0"), (1, "1.10.0"), (2, "0.9.0"), (u64::MAX, "0.0.1")];
+    let releases = order.map(|(sequence, version)| release(sequence, version));
+    for (at, one) in releases.iter().enumerate() {
+        for (other_at, other) in releases.iter().enumerate() {
+            assert_eq!(one.is_before(other), at < other_at, "{one:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn one_version_is_one_code() {
+    let one = manifest_of(&key(1));
+    let mut other = one.clone();
+    other.component.digest = Digest::of(b"other code");
+    assert!(one.contradicts(&other) && other.contradicts(&one));
+    other.sequence += 1;
+    assert!(one.contradicts(&other), "whatever its sequence");
+    for change in [
+        (|manifest| manifest.version = "1.2.4".parse().unwrap()) as fn(&mut Manifest),
+        |manifest| manifest.name = "dht2".parse().unwrap(),
+        |manifest| manifest.provider = key(2).public(),
+        |manifest| manifest.component.digest = manifest_of(&key(1)).component.digest,
+    ] {
+        let mut other = other.clone();
+        change(&mut other);
+        assert!(!one.contradicts(&other) && !other.contradicts(&one), "{other:?}");
+    }
 }
 
 #[test]

@@ -76,7 +76,10 @@ fn a_rule_says_what_and_whom() {
         let text = rule(&format!("effect = \"deny\"\nprovider = \"{provider}\"\napplication = \"*\""));
         assert_refused(&text, "line 3, rule 1.provider: must be 64 hexadecimal digits, or \"*\" for all");
     }
-    for application in ["", "**", "*dht", "d*t", "d**", "Dht", "a b", "../x", "dh\\u0000t", &"a".repeat(65)] {
+    let (long, longer) = ("a".repeat(65), "a".repeat(10 << 10));
+    let names =
+        ["", "**", "*dht", "d*t", "d**", "Dht", "a b", "../x", "dh\\u0000t", "d\\u202eht", "ｄht", &long, &longer];
+    for application in names {
         let text = rule(&format!("effect = \"deny\"\nprovider = \"*\"\napplication = \"{application}\""));
         assert_refused(&text, "line 4, rule 1.application: must be a name of a-z");
     }
