@@ -146,7 +146,7 @@ impl Machine {
                 && !self.probes.is_suspect(peer.id)
                 && !refused.iter().any(|(node, _)| *node == peer.id)
         };
-        let most = self.config.fall_over.min(MAX_LIST);
+        let most = self.config.fall_over.min(self.config.successors);
         let mut after = self.ring.successors().iter();
         let next = if self.config.has(Bug::LastReplicaNext) { after.rfind(may) } else { after.find(may) };
         match next.filter(|_| refused.len() < most).copied() {
