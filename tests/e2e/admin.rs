@@ -52,7 +52,7 @@ fn to_get_changes_nothing() {
     ring.install(&DHT.package(&provider()));
     let right = format!("Authorization: Bearer {}", ring[0].token());
     let before = ring[0].status();
-    for path in ["peerlets/dht", "apps/dht/put", "apps/dht/get", "ring/lookup", "ring/neighbours"] {
+    for path in ["peerlets/dht", "apps/dht/put", "apps/dht/get", "messages/dht", "ring/lookup", "ring/neighbours"] {
         for method in ["GET", "HEAD", "PUT", "PATCH"] {
             let answer = ask(&ring, &format!("{method} /api/v1/{path}"), &[HOST, BYTES, &right], b"");
             assert_eq!(answer.status, 405, "{method} {path}: {answer:?}");

@@ -109,6 +109,7 @@ fn a_node_that_is_not_there_is_one_line() {
         &["ring", "lookup", "x"],
         &["dht", "get", "x"],
         &["peerlet", "list"],
+        &["send", "--app", &format!("dht@{}", "0".repeat(64)), "--name", "x", "y"],
     ] {
         let said = run(line.iter().chain(&nowhere));
         assert!(said.refused(69).contains("127.0.0.1:1"), "{line:?}: {said:?}");

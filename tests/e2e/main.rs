@@ -9,6 +9,7 @@ mod hostile;
 mod install;
 mod partition;
 mod ring;
+mod send;
 
 #[allow(dead_code, unreachable_pub, reason = "the sandbox's own tests use the rest of it")]
 #[path = "../../node/sandbox/tests/support/component.rs"]

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use prost_kbr::{Failure, Hop, Key, Peer};
+use prost_kbr::{Dispatch, Failure, Hop, Key, Peer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::{Method, Request, Response, StatusCode};
@@ -46,6 +46,32 @@ pub struct Lookup {
     pub hops: u8,
     /// The nodes on the way, each with its round-trip time to the next.
     pub path: Option<Vec<Hop>>,
+}
+
+/// A message of an application, as a program sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted<'a> {
+    /// The application's full id, `name@provider`.
+    pub app: &'a str,
+    /// The destination.
+    pub key: Key,
+    /// The type.
+    pub dispatch: Dispatch,
+    /// Where the code can be had; empty where nothing is said.
+    pub locator: &'a str,
+    /// The data.
+    pub payload: &'a [u8],
+}
+
+/// The end of a message that a program sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Where it went.
+    pub key: Key,
+    /// The node that handled it, or why none did.
+    pub result: Result<Peer, Failure>,
+    /// Overlay hops from the node that it was given to.
+    pub hops: u8,
 }
 
 /// The neighbours of a node, as it tells them.
@@ -142,6 +168,17 @@ impl AdminClient {
     pub fn call(&self, app: &str, method: &str, body: &[u8]) -> Result<Vec<u8>, AdminError> {
         let path = format!("/api/v1/apps/{}/{}", segment(app), segment(method));
         self.send(Method::POST, &path, Body::Bytes(body), CALL)
+    }
+
+    /// Sends an application's message into the ring, whether the node runs the application or not.
+    pub fn post(&self, posted: &Posted<'_>) -> Result<Sent, AdminError> {
+        let kind = match posted.dispatch {
+            Dispatch::PerHop => 0,
+            Dispatch::EndNode => 1,
+        };
+        let (app, key, locator) = (segment(posted.app), posted.key, segment(posted.locator));
+        let path = format!("/api/v1/messages/{app}?key={key}&type={kind}&locator={locator}");
+        self.json(Method::POST, &path, Body::Bytes(posted.payload), CALL)
     }
 
     fn json<T: DeserializeOwned>(

@@ -102,6 +102,7 @@ struct Replies {
     installs: HashMap<u64, oneshot::Sender<Result<AppId, InstallFailure>>>,
     removals: HashMap<u64, oneshot::Sender<Result<AppId, CallFailure>>>,
     calls: HashMap<u64, oneshot::Sender<Result<Bytes, CallFailure>>>,
+    messages: HashMap<u64, oneshot::Sender<Outcome>>,
 }
 
 /// Why a driver ended, other than by being told to.
@@ -296,6 +297,10 @@ impl Driver {
                 self.replies.calls.insert(request, reply);
                 Input::Call { call: request, app, method, body }
             }
+            Ask::Send { header, key, dispatch, payload, reply } => {
+                self.replies.messages.insert(request, reply);
+                Input::Route { request, header, key, dispatch, payload }
+            }
         };
         self.give(input);
     }
@@ -320,8 +325,11 @@ impl Driver {
                     let _ = reply.send(outcome);
                 }
             }
-            // Programs speak to applications here, and these send.
-            Output::Routed { .. } => {}
+            Output::Routed { request, outcome } => {
+                if let Some(reply) = self.replies.messages.remove(&request) {
+                    let _ = reply.send(outcome);
+                }
+            }
             Output::Neighbours { request, neighbours } => {
                 if let Some(reply) = self.replies.neighbours.remove(&request) {
                     let _ = reply.send(neighbours);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use prost_kbr::{AppId, Key, NodeId, Outcome, Peer};
+use prost_kbr::{AppId, Dispatch, Header, Key, NodeId, Outcome, Peer};
 use prost_manager::{CallFailure, InstallFailure, Search};
 use prost_package::Package;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,19 @@ pub enum Ask {
         body: Bytes,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Bytes, CallFailure>>,
+    },
+    /// Send an application's message into the ring, whether the application runs here or not.
+    Send {
+        /// The application, and where its code can be had.
+        header: Header,
+        /// The destination.
+        key: Key,
+        /// The type.
+        dispatch: Dispatch,
+        /// The data.
+        payload: Bytes,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Outcome>,
     },
 }
 

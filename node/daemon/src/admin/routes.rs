@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use prost_kbr::{Failure, Key, MAX_PATHS, Peer};
+use prost_kbr::header::BadAppId;
+use prost_kbr::wire::MAX_PAYLOAD;
+use prost_kbr::{AppId, Dispatch, Failure, Header, Key, MAX_PATHS, Peer, Refusal};
 use prost_manager::{CallFailure, InstallFailure, Search};
-use prost_package::Package;
+use prost_package::{Locator, Package};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -62,6 +65,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/api/v1/peerlets", post(install).layer(DefaultBodyLimit::max(MAX_PACKAGE)))
         .route("/api/v1/peerlets/{app}", delete(remove))
         .route("/api/v1/apps/{app}/{method}", post(call))
+        .route("/api/v1/messages/{app}", post(send))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here", "see GET /api/v1/status") })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(interface.clone(), admit))
@@ -149,11 +153,10 @@ struct Wanted {
 }
 
 async fn lookup(State(interface): Asked, Json(wanted): Json<Wanted>) -> Result<Response, Problem> {
-    let wrong = |error: String, hint| Problem::new(StatusCode::BAD_REQUEST, error, hint);
     let key = match (wanted.key, wanted.name) {
         (Some(key), None) => key,
         (None, Some(name)) => Key::hash(name.as_bytes()),
-        _ => return Err(wrong("neither one key nor one name".to_owned(), "say what to look up")),
+        _ => return Err(wrong("neither one key nor one name", "say what to look up")),
     };
     let search = match wanted.paths {
         None => Search::Owner,
@@ -187,8 +190,13 @@ async fn install(State(interface): Asked, request: Request) -> Result<Response, 
     let installed = ask(&interface, |reply| Ask::Install(Box::new(package), reply)).await?;
     let app = installed.map_err(|failure| {
         let (status, hint) = match &failure {
+            InstallFailure::Refused { refusal: Refusal::Equivocation, .. } => {
+                (StatusCode::CONFLICT, "sign it as another version, or remove what is installed")
+            }
             InstallFailure::Refused { .. } => (StatusCode::FORBIDDEN, "see the node's policy"),
-            InstallFailure::Older { .. } => (StatusCode::CONFLICT, "sign it with a higher sequence"),
+            InstallFailure::Older { .. } => {
+                (StatusCode::CONFLICT, "sign it with a higher sequence, or pin its version in the node's policy")
+            }
             InstallFailure::Busy => (StatusCode::CONFLICT, "try again"),
         };
         Problem::new(status, failure.to_string(), hint)
@@ -211,6 +219,56 @@ async fn call(
     let answer = ask(&interface, |reply| Ask::Call { app, method, body, reply }).await?;
     let bytes: Bytes = answer.map_err(|failure| call_problem(&failure))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+/// Where a message goes, in its query. The application stands in the path, and the data is the body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Addressed {
+    key: Option<String>,
+    name: Option<String>,
+    #[serde(rename = "type")]
+    dispatch: Option<u8>,
+    #[serde(default)]
+    locator: String,
+}
+
+impl Addressed {
+    fn key(&self) -> Result<Key, Problem> {
+        match (&self.key, &self.name) {
+            (Some(key), None) => key.parse().map_err(|_| wrong("the key is not one", "write 40 hexadecimal digits")),
+            (None, Some(name)) => Ok(Key::hash(name.as_bytes())),
+            _ => Err(wrong("neither one key nor one name", "say where the message goes")),
+        }
+    }
+
+    fn dispatch(&self) -> Result<Dispatch, Problem> {
+        match self.dispatch {
+            Some(0) => Ok(Dispatch::PerHop),
+            None | Some(1) => Ok(Dispatch::EndNode),
+            Some(other) => Err(wrong(format!("no type {other}"), "0 is for every node on the way, 1 for the last")),
+        }
+    }
+}
+
+fn wrong(error: impl Into<String>, hint: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, error, hint)
+}
+
+async fn send(
+    State(interface): Asked,
+    Path(app): Path<String>,
+    addressed: Result<Query<Addressed>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Query(addressed) = addressed.map_err(|_| wrong("the query is malformed", "see 'prost send --help'"))?;
+    let app: AppId = app.parse().map_err(|error: BadAppId| wrong(error.to_string(), "see 'prost peerlet list'"))?;
+    let (key, dispatch) = (addressed.key()?, addressed.dispatch()?);
+    let locator = Locator::parse(&addressed.locator).map_err(|error| wrong(error.to_string(), "or leave it out"))?;
+    let header = Header { app, locator: locator.to_string() };
+    let payload = body(request, MAX_PAYLOAD).await?;
+    let outcome = ask(&interface, |reply| Ask::Send { header, key, dispatch, payload, reply }).await?;
+    Ok(Json(json!({ "key": key, "result": outcome.result, "hops": outcome.hops })).into_response())
 }
 
 async fn body(request: Request, most: usize) -> Result<Bytes, Problem> {

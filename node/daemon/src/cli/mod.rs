@@ -12,6 +12,7 @@ mod output;
 mod peerlet;
 mod policy;
 mod ring;
+mod send;
 mod sim;
 mod status;
 mod target;
@@ -64,6 +65,8 @@ enum Command {
     /// Store values in the ring and read them.
     #[command(subcommand)]
     Dht(dht::DhtCommand),
+    /// Send an application's message into the ring.
+    Send(Box<send::SendArgs>),
     /// Look at the ring.
     #[command(subcommand)]
     Ring(ring::RingCommand),
@@ -109,6 +112,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Peerlet(command) => peerlet::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Dht(command) => dht::run(command),
+        Command::Send(args) => send::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
         Command::Status(args) => status::status(args),
@@ -155,6 +159,10 @@ mod tests {
             "dht get name -o file",
             "dht remove name",
             "dht list name --json",
+            "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --name n --type 0 --json hello",
+            "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --key \
+             0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --locator blake3:\
+             0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f -",
             "ring show --json",
             "ring lookup name --json",
             "ring check --json",
@@ -185,6 +193,11 @@ mod tests {
         for line in ["", "--package p --app dht", "--app dht", "--provider 0f --app dht"] {
             assert_eq!(code(&format!("prost policy explain --policy p {line}")), exit::USAGE, "{line}");
         }
+        let app = "--app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
+        for line in ["--key 0 x", "x", "--name n", "--name n --type 2 x", "--name n --locator http://h/p x"] {
+            assert_eq!(code(&format!("prost send {app} {line}")), exit::USAGE, "{line}");
+        }
+        assert_eq!(code("prost send --app dht --name n x"), exit::USAGE);
         for line in ["--duration soon", "--scenario study", "--nodes 0 --seed 1", "--nodes 5 replay --seed 1", "replay"]
         {
             assert_eq!(code(&format!("prost sim {line}")), exit::USAGE, "{line}");
