@@ -199,7 +199,7 @@ fn a_later_release_rolls_through_the_ring_with_the_messages_and_loses_none() {
     let key = |number: u32| Key::hash(&number.to_be_bytes());
     install(&mut world, 3, &one);
     for number in 0..60 {
-        send(&mut world, number % 24, &one, key(number), &number.to_string(), Dispatch::EndNode);
+        send(&mut world, 3, &one, key(number), &number.to_string(), Dispatch::EndNode);
     }
     run(&mut world, Duration::from_secs(10));
     let ran: BTreeSet<Index> =
