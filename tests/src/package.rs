@@ -5,7 +5,7 @@ use prost_contract::{CONTRACT, Capability};
 use prost_kbr::AppName;
 use prost_node::standard::DHT;
 use prost_package::manifest::{Acknowledgement, ComponentRef};
-use prost_package::{Budgets, Digest, Manifest, Package, ProviderKey, SignedManifest};
+use prost_package::{Budgets, Digest, Manifest, Package, ProviderKey, Resources, SignedManifest};
 use semver::Version;
 
 /// Whom the rings of the tests trust.
@@ -39,13 +39,17 @@ pub fn allow(provider: &ProviderKey, capabilities: &[Capability]) -> String {
     allow_within(provider, capabilities, &DHT.budgets())
 }
 
-/// The same, within these budgets.
+/// The same, each within these budgets; nodes have room for several.
 pub fn allow_within(provider: &ProviderKey, capabilities: &[Capability], budgets: &Budgets) -> String {
     let capabilities: Vec<String> = capabilities.iter().map(|name| format!("\"{name}\"")).collect();
+    let totals =
+        Resources { memory_bytes: 8 << 30, storage_bytes: 16 << 40, fuel_per_second: 1 << 40, applications: 64 };
+    let totals: Vec<String> = totals.named().iter().map(|(name, number)| format!("{name} = {number}\n")).collect();
     let budgets: Vec<String> = budgets.named().iter().map(|(name, number)| format!("{name} = {number}\n")).collect();
     format!(
-        "default = \"deny\"\n\n[[rule]]\neffect = \"allow\"\nprovider = \"{}\"\napplication = \"*\"\n\
+        "default = \"deny\"\n\n[node]\n{}\n[[rule]]\neffect = \"allow\"\nprovider = \"{}\"\napplication = \"*\"\n\
          capabilities = [{}]\n\n[rule.budgets]\n{}",
+        totals.concat(),
         hex::encode(provider.public()),
         capabilities.join(", "),
         budgets.concat(),

@@ -12,6 +12,7 @@ pub mod locator;
 pub mod manifest;
 pub mod package;
 pub mod policy;
+pub mod resources;
 
 pub use digest::{BadDigest, Digest};
 pub use envelope::SignedManifest;
@@ -20,3 +21,4 @@ pub use locator::{Locator, LocatorError};
 pub use manifest::{Acknowledgement, Budgets, ComponentRef, Manifest, ManifestError};
 pub use package::{Package, PackageError};
 pub use policy::{Decision, Grant, Policy, PolicyError};
+pub use resources::{Resource, Resources};

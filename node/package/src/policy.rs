@@ -7,6 +7,12 @@
 //! default = "deny"            # where no rule matches: "deny", which is the default, or "allow"
 //! wasi = "inert"              # may WASI's inert interfaces be imported: "inert", the default, or "none"
 //!
+//! [node]                      # what all applications get together
+//! memory_bytes = "8GiB"
+//! storage_bytes = "100GiB"
+//! fuel_per_second = 8_000_000_000
+//! applications = 50
+//!
 //! [defaults]                  # for the default "allow", and for what an allow rule leaves out
 //! capabilities = ["route", "storage", "timer", "client", "log"]
 //!
@@ -46,6 +52,9 @@
 //! and what that leaves out is every capability and [`Budgets::default`]. Budgets are whole numbers of at least 1; those
 //! in bytes may also be text with a unit, `B`, `KiB`, `MiB`, `GiB` or `TiB`.
 //!
+//! `[node]` says what all applications get together; what it leaves out is as in [`Resources::default_totals`]. A budget
+//! of which the file says nothing is at most that total.
+//!
 //! # What it means
 //!
 //! 1. Where a deny rule matches, the answer is no, whatever else the file says and wherever the rule stands.
@@ -58,7 +67,7 @@
 //! # What is an error
 //!
 //! Unknown keys, capabilities and units; values out of range; a deny rule that grants; an event's fuel beyond what
-//! ten seconds give; and an allow rule that can never decide because an earlier one matches all that it matches. A
+//! ten seconds give; a budget beyond what the node gives all applications together; and an allow rule that can never decide because an earlier one matches all that it matches. A
 //! deny rule may overrule any other: the operator who must stop something adds a rule and need not look for others.
 
 mod file;
@@ -70,6 +79,7 @@ use prost_contract::{Capability, Limits};
 use prost_kbr::AppId;
 
 use crate::manifest::{Budgets, Manifest};
+use crate::resources::Resources;
 use pattern::{Subject, Versions};
 
 /// The operator's policy. Deny beats allow beats the default. The [module](self) describes its file.
@@ -77,6 +87,7 @@ use pattern::{Subject, Versions};
 pub struct Policy {
     allow_by_default: bool,
     wasi: bool,
+    totals: Resources,
     defaults: Terms,
     rules: Vec<Rule>,
 }
@@ -139,12 +150,18 @@ impl Policy {
 
     /// A policy without rules: everything is allowed, with all capabilities and the default budgets, or denied.
     pub fn default_only(allow: bool) -> Policy {
-        Policy { allow_by_default: allow, wasi: true, defaults: Terms::default(), rules: Vec::new() }
+        let (totals, defaults) = (Resources::default_totals(), Terms::default());
+        Policy { allow_by_default: allow, wasi: true, totals, defaults, rules: Vec::new() }
     }
 
     /// How many rules there are.
     pub fn rules(&self) -> usize {
         self.rules.len()
+    }
+
+    /// What the node gives all applications together.
+    pub fn totals(&self) -> Resources {
+        self.totals
     }
 
     /// Whether what no rule matches is allowed.
@@ -233,6 +250,17 @@ impl Default for Terms {
 }
 
 impl Terms {
+    /// What is granted where the file says nothing: never more than all applications get together.
+    fn within(totals: &Resources) -> Terms {
+        let mut terms = Terms::default();
+        let budgets = &mut terms.budgets;
+        budgets.memory_bytes = budgets.memory_bytes.min(totals.memory_bytes);
+        budgets.storage_bytes = budgets.storage_bytes.min(totals.storage_bytes);
+        budgets.fuel_per_second = budgets.fuel_per_second.min(totals.fuel_per_second);
+        budgets.fuel_per_event = budgets.fuel_per_event.min(file::most_at_once(budgets.fuel_per_second));
+        terms
+    }
+
     fn grant(&self, wasi: bool) -> Grant {
         Grant { capabilities: self.capabilities.clone(), budgets: self.budgets.clone(), wasi }
     }

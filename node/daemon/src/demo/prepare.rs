@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use prost_certs::{CA_CERTIFICATE, CertificateAuthority, NODE_CERTIFICATE, NODE_KEY, UnixTime, Validity};
-use prost_package::ProviderKey;
+use prost_package::{ProviderKey, Resources};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::RING;
@@ -36,14 +36,21 @@ pub(super) fn name(i: usize) -> String {
 /// A policy that lets this provider's application run, and nothing else.
 pub(super) fn policy(provider: &ProviderKey, application: &Standard) -> String {
     let capabilities: Vec<String> = application.capabilities.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-    let mut text = format!(
-        "default = \"deny\"\n\n[[rule]]\neffect = \"allow\"\nprovider = \"{}\"\napplication = \"{}\"\n\
+    let budgets = application.budgets();
+    let mut text = "default = \"deny\"\n\n[node]\n".to_owned();
+    for (name, number) in Resources::default_totals().max(&Resources::of(&budgets)).named() {
+        writeln!(text, "{name} = {number}").expect("text can be written to");
+    }
+    write!(
+        text,
+        "\n[[rule]]\neffect = \"allow\"\nprovider = \"{}\"\napplication = \"{}\"\n\
          capabilities = [{}]\n\n[rule.budgets]\n",
         hex::encode(provider.public()),
         application.name,
         capabilities.join(", "),
-    );
-    for (name, number) in application.budgets().named() {
+    )
+    .expect("text can be written to");
+    for (name, number) in budgets.named() {
         writeln!(text, "{name} = {number}").expect("text can be written to");
     }
     text

@@ -12,9 +12,15 @@ use toml::de::{DeTable, DeValue};
 use super::pattern::{Application, Provider, Subject, Versions};
 use super::{Effect, Policy, PolicyError, Rule, Terms};
 use crate::manifest::Budgets;
+use crate::resources::{Resource, Resources};
 
 /// Seconds over which rates are measured.
 const RATE_WINDOW: u64 = 10;
+
+/// The fuel that can be burnt at once where this much a second is granted.
+pub(super) fn most_at_once(fuel_per_second: u64) -> u64 {
+    fuel_per_second.saturating_mul(RATE_WINDOW)
+}
 
 type Outcome<T> = Result<T, PolicyError>;
 
@@ -30,28 +36,44 @@ pub(super) fn read(text: &str) -> Outcome<Policy> {
         source.error(error.span().unwrap_or_default(), "", format!("not TOML: {}", error.message().escape_debug()))
     })?;
     let file = Table { source, path: String::new(), span: tree.span(), entries: tree.get_ref() };
-    file.only(&["default", "wasi", "defaults", "rule"])?;
+    file.only(&["default", "wasi", "node", "defaults", "rule"])?;
 
     let allow_by_default = file.choice("default", [("deny", false), ("allow", true)])?.unwrap_or(false);
     let wasi = file.choice("wasi", [("inert", true), ("none", false)])?.unwrap_or(true);
-    let defaults = match file.table("defaults")? {
-        Some(table) => {
-            table.only(&["capabilities", "budgets"])?;
-            read_terms(&table, &Terms::default())?
-        }
-        None => Terms::default(),
-    };
-    let rules = read_rules(&file.tables("rule")?, &defaults)?;
-    Ok(Policy { allow_by_default, wasi, defaults, rules })
+    let totals = read_totals(&file)?;
+    let mut defaults = Terms::within(&totals);
+    if let Some(table) = file.table("defaults")? {
+        table.only(&["capabilities", "budgets"])?;
+        defaults = read_terms(&table, &defaults, &totals)?;
+    }
+    let rules = read_rules(&file.tables("rule")?, &defaults, &totals)?;
+    Ok(Policy { allow_by_default, wasi, totals, defaults, rules })
 }
 
-fn read_rules(tables: &[Table<'_>], defaults: &Terms) -> Outcome<Vec<Rule>> {
+/// Reads what the node gives all applications together; what is left out is as in [`Resources::default_totals`].
+fn read_totals(file: &Table<'_>) -> Outcome<Resources> {
+    let mut totals = Resources::default_totals();
+    let Some(table) = file.table("node")? else { return Ok(totals) };
+    table.only(&Resource::ALL.map(Resource::name))?;
+    table.number(Resource::Memory.name(), true, &mut totals.memory_bytes)?;
+    table.number(Resource::Storage.name(), true, &mut totals.storage_bytes)?;
+    table.number(Resource::Fuel.name(), false, &mut totals.fuel_per_second)?;
+    let key = Resource::Applications.name();
+    table.number(key, false, &mut totals.applications)?;
+    let most = Resources::MAX_APPLICATIONS;
+    match table.value(key).filter(|_| totals.applications > most) {
+        Some(value) => Err(table.error_at(value.span(), key, format!("must be 1 to {most}"))),
+        None => Ok(totals),
+    }
+}
+
+fn read_rules(tables: &[Table<'_>], defaults: &Terms, totals: &Resources) -> Outcome<Vec<Rule>> {
     let mut rules: Vec<Rule> = Vec::new();
     for table in tables {
         if rules.len() == Policy::MAX_RULES {
             return Err(table.error(format!("more than {} rules", Policy::MAX_RULES)));
         }
-        let rule = read_rule(table, defaults)?;
+        let rule = read_rule(table, defaults, totals)?;
         let earlier = |other: &Rule| other.effect == Effect::Allow && other.covers(&rule);
         if rule.effect == Effect::Allow
             && let Some(index) = rules.iter().position(earlier)
@@ -67,7 +89,7 @@ fn read_rules(tables: &[Table<'_>], defaults: &Terms) -> Outcome<Vec<Rule>> {
     Ok(rules)
 }
 
-fn read_rule(table: &Table<'_>, defaults: &Terms) -> Outcome<Rule> {
+fn read_rule(table: &Table<'_>, defaults: &Terms, totals: &Resources) -> Outcome<Rule> {
     table.only(&["effect", "provider", "application", "versions", "asks_for", "capabilities", "budgets"])?;
     let effect = table.choice("effect", [("allow", Effect::Allow), ("deny", Effect::Deny)])?;
     let effect = effect.ok_or_else(|| table.missing("effect", "\"allow\" or \"deny\""))?;
@@ -96,12 +118,12 @@ fn read_rule(table: &Table<'_>, defaults: &Terms) -> Outcome<Rule> {
         }
         None => BTreeSet::new(),
     };
-    let terms = read_terms(table, defaults)?;
+    let terms = read_terms(table, defaults, totals)?;
     Ok(Rule { effect, subject: Subject { provider, application }, versions, asks_for, terms })
 }
 
 /// Reads `capabilities` and `budgets`; what they leave out is as in `base`.
-fn read_terms(table: &Table<'_>, base: &Terms) -> Outcome<Terms> {
+fn read_terms(table: &Table<'_>, base: &Terms, totals: &Resources) -> Outcome<Terms> {
     let capabilities = match table.value("capabilities") {
         Some(value) => read_capabilities(table, "capabilities", value)?,
         None => base.capabilities.clone(),
@@ -109,6 +131,7 @@ fn read_terms(table: &Table<'_>, base: &Terms) -> Outcome<Terms> {
     let mut budgets = base.budgets.clone();
     if let Some(table) = table.table("budgets")? {
         read_budgets(&table, &mut budgets)?;
+        check_totals(&table, &budgets, totals)?;
     }
     Ok(Terms { capabilities, budgets })
 }
@@ -155,13 +178,29 @@ fn read_budgets(table: &Table<'_>, budgets: &mut Budgets) -> Outcome<()> {
     for (key, budget) in [("timers", &mut budgets.timers), ("queue", &mut budgets.queue)] {
         table.number(key, false, budget)?;
     }
-    let most = budgets.fuel_per_second.saturating_mul(RATE_WINDOW);
+    let most = most_at_once(budgets.fuel_per_second);
     if budgets.fuel_per_event > most {
         let problem = format!(
             "fuel_per_event is {}, but {RATE_WINDOW} seconds of fuel_per_second give {most}: no such event could run",
             budgets.fuel_per_event
         );
         return Err(table.error(problem));
+    }
+    Ok(())
+}
+
+/// Refuses a budget that no application could ever be given.
+fn check_totals(table: &Table<'_>, budgets: &Budgets, totals: &Resources) -> Outcome<()> {
+    let share = Resources::of(budgets);
+    for resource in [Resource::Memory, Resource::Storage, Resource::Fuel] {
+        let (key, most) = (resource.name(), totals.amount(resource));
+        if let Some(value) = table.value(key).filter(|_| share.amount(resource) > most) {
+            let problem = format!(
+                "is {}, but all applications together get {most}: raise node.{key}, or lower this",
+                share.amount(resource)
+            );
+            return Err(table.error_at(value.span(), key, problem));
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost_contract::{Capability, Limits};
 use prost_kbr::AppId;
-use prost_package::{Budgets, Decision, Grant, Manifest, Policy};
+use prost_package::{Budgets, Decision, Grant, Manifest, Policy, Resources};
 
 use crate::support::{key, manifest_of};
 
@@ -231,6 +231,39 @@ fn what_a_rule_leaves_out_is_taken_from_the_defaults() {
     assert_eq!(granted_to("dht").capabilities, defaults);
     assert_eq!(granted_to("dht").budgets, Budgets { queue: 9, ..budgets.clone() });
     assert_eq!(granted_to("none"), Grant { capabilities: BTreeSet::new(), budgets, wasi: true });
+}
+
+#[test]
+fn nobody_is_granted_more_than_the_node_has() {
+    assert_eq!(policy("").totals(), Resources::default_totals());
+    let small = policy(
+        r#"
+        default = "allow"
+        [node]
+        memory_bytes = "1MiB"
+        storage_bytes = "2MiB"
+        fuel_per_second = 1_000
+        applications = 3
+        [[rule]]
+        effect = "allow"
+        provider = "P1"
+        application = "dht"
+        [rule.budgets]
+        memory_bytes = "512KiB"
+        "#,
+    );
+    let totals = Resources { memory_bytes: 1 << 20, storage_bytes: 2 << 20, fuel_per_second: 1_000, applications: 3 };
+    assert_eq!(small.totals(), totals);
+    let budgets = Budgets {
+        memory_bytes: 1 << 20,
+        storage_bytes: 2 << 20,
+        fuel_per_second: 1_000,
+        fuel_per_event: 10_000,
+        ..Budgets::default()
+    };
+    let granted_to = |name: &str| granted(small.decide_app(&AppId { name: name.parse().unwrap(), ..app() })).budgets;
+    assert_eq!(granted_to("other"), budgets);
+    assert_eq!(granted_to("dht"), Budgets { memory_bytes: 512 << 10, ..budgets });
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn assert_refused(text: &str, expected: &str) {
 fn unknown_keys_are_errors_with_line_and_nearest_name() {
     assert_refused("default = \"deny\"\nwassi = \"none\"", "line 2, wassi: no such key; did you mean \"wasi\"?");
     assert_refused("[[rules]]\neffect = \"deny\"", "line 1, rules: no such key; did you mean \"rule\"?");
-    assert_refused("zebra = 1", "line 1, zebra: no such key; known here: default, wasi, defaults, rule");
+    assert_refused("zebra = 1", "line 1, zebra: no such key; known here: default, wasi, node, defaults, rule");
     assert_refused("[default]\nx = 1", "line 1, default: must be \"deny\" or \"allow\"");
     assert_refused(
         "[defaults]\ncapability = []",
@@ -173,6 +173,40 @@ fn budgets_are_numbers_of_at_least_one() {
 }
 
 #[test]
+fn what_a_node_has_is_checked() {
+    let node = |line: &str| format!("[node]\n{line}");
+    assert_refused(&node("memory = 1"), "line 2, node.memory: no such key; known here: memory_bytes, storage_bytes");
+    assert_refused(&node("memory_byte = 1"), "did you mean \"memory_bytes\"?");
+    assert_refused(&node("storage_bytes = \"1GB\""), "line 2, node.storage_bytes: \"1GB\" is not a number of bytes");
+    assert_refused(&node("fuel_per_second = \"1GiB\""), "line 2, node.fuel_per_second: must be a whole number");
+    assert_refused(&node("memory_bytes = 0"), "node.memory_bytes: must be at least 1");
+    assert_refused(&node("applications = 257"), "line 2, node.applications: must be 1 to 256");
+    assert!(Policy::parse(&node("applications = 256")).is_ok());
+    assert_refused("node = 1", "line 1, node: must be a table, written as [node]");
+}
+
+#[test]
+fn a_budget_beyond_what_the_node_has_is_an_error() {
+    let node = "[node]\nmemory_bytes = \"48MiB\"\nstorage_bytes = 1000\nfuel_per_second = 100\n";
+    let refused = |budget: &str, problem: &str| {
+        assert_refused(&format!("{node}[defaults.budgets]\n{budget}"), &format!("line 6, defaults.budgets.{problem}"));
+        assert_refused(&format!("{node}{RULE}[rule.budgets]\n{budget}"), &format!("line 10, rule 1.budgets.{problem}"));
+    };
+    refused(
+        "memory_bytes = \"49MiB\"",
+        "memory_bytes: is 51380224, but all applications together get 50331648: raise node.memory_bytes, or lower this",
+    );
+    refused("storage_bytes = 1001", "storage_bytes: is 1001, but all applications together get 1000");
+    refused("fuel_per_second = 101", "fuel_per_second: is 101, but all applications together get 100");
+    // What a node has where the file says nothing holds as well.
+    assert_refused(&format!("{RULE}[rule.budgets]\nmemory_bytes = \"5GiB\""), "raise node.memory_bytes");
+    // What the node has is enough for one application at least.
+    for budget in ["memory_bytes = \"48MiB\"", "storage_bytes = 1000", "fuel_per_second = 100"] {
+        assert!(Policy::parse(&format!("{node}{RULE}[rule.budgets]\n{budget}")).is_ok(), "{budget}");
+    }
+}
+
+#[test]
 fn sizes_have_binary_units() {
     for (text, bytes) in [
         ("4096", 4096),
@@ -185,7 +219,8 @@ fn sizes_have_binary_units() {
         ("\"2GiB\"", 2 << 30),
         ("\"1TiB\"", 1 << 40),
     ] {
-        let policy = format!("default = \"allow\"\n[defaults.budgets]\nstorage_bytes = {text}");
+        let node = "[node]\nstorage_bytes = \"1TiB\"";
+        let policy = format!("default = \"allow\"\n{node}\n[defaults.budgets]\nstorage_bytes = {text}");
         let app = manifest_of(&key(1)).app();
         match Policy::parse(&policy).unwrap().decide_app(&app) {
             Decision::Allow { grant, .. } => assert_eq!(grant.budgets.storage_bytes, bytes, "{text}"),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use prost_contract::Limits;
 use prost_kbr::Dispatch;
-use prost_package::{Package, Policy};
+use prost_package::{Package, Policy, Resources};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -35,8 +35,10 @@ impl Peerlet {
         let manifest = self.package.manifest.manifest();
         let provider: String = manifest.provider.iter().map(|byte| format!("{byte:02x}")).collect();
         let budgets = manifest.budgets.named().map(|(name, number)| format!("{name} = {number}\n")).concat();
+        let totals = Resources::default_totals().max(&Resources::of(&manifest.budgets));
+        let totals = totals.named().map(|(name, number)| format!("{name} = {number}\n")).concat();
         let text = format!(
-            "[[rule]]\neffect = \"allow\"\nprovider = \"{provider}\"\napplication = \"*\"\n[rule.budgets]\n{budgets}"
+            "[node]\n{totals}\n[[rule]]\neffect = \"allow\"\nprovider = \"{provider}\"\napplication = \"*\"\n[rule.budgets]\n{budgets}"
         );
         Policy::parse(&text).map_err(|error| Error::Option { name: "peerlet", reason: error.to_string() })
     }
