@@ -1,7 +1,7 @@
 //! The administration interface: it answers programs of this machine, and lets itself be used by no web page.
 
 use prost_node::standard::DHT;
-use prost_tests::{Answer, Plan, Ring, http, provider};
+use prost_tests::{Answer, PATIENCE, Plan, Ring, http, provider};
 
 const HOST: &str = "Host: 127.0.0.1";
 const BYTES: &str = "Content-Type: application/octet-stream";
@@ -98,6 +98,12 @@ fn metrics_tell_what_a_node_does() {
         ("prost_peerlet_memory_bytes", 65536.0),
         ("prost_peerlet_storage_bytes", 1.0),
         ("prost_peerlet_messages_total", 1.0),
+        ("prost_peerlet_sent_bytes_total", 1.0),
+        ("prost_peerlet_compile_seconds_total", 0.000_001),
+        ("prost_peerlet_run_seconds_total", 0.000_001),
+        ("prost_peerlet_reserved_memory_bytes", 65536.0),
+        ("prost_admission_reserved", 1.0),
+        ("prost_admission_limit", 1.0),
         ("prost_peerlet_installs_total", 1.0),
         ("prost_storage_commit_duration_seconds_count", 1.0),
         ("prost_ring_member", 1.0),
@@ -114,4 +120,41 @@ fn metrics_tell_what_a_node_does() {
     }
     assert!(text.contains("prost_connections_refused_total{reason=\"frame_length\"} 0"));
     assert!(text.contains("prost_handshakes_refused_total{reason=\"handshake_signature\"} 0"));
+}
+
+#[test]
+fn what_applications_use_can_be_watched() {
+    let ring = Plan::of(1).start();
+    let nobody = ring[0].ask(&["peerlet", "top"]);
+    assert!(nobody.ok().starts_with("peerlet ") && nobody.ok().contains("0 of 64 places"), "{nobody:?}");
+    let app = ring[0].install(&DHT.package(&provider()));
+    ring[0].dht().put(b"name", &mut &b"value"[..]).expect("it is stored");
+
+    // No terminal: once, though nobody said so.
+    let said = ring[0].ask(&["peerlet", "top"]);
+    let text = said.ok();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    let begins = [format!("dht@{}", &hex::encode(provider().public())[..8]), "total".to_owned(), "node".to_owned()];
+    assert!(lines[1..].iter().zip(&begins).all(|(line, begin)| line.starts_with(begin)), "{text}");
+    assert!(lines[1].contains("running") && lines[2].contains("1 of 64 places"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    assert_eq!(ring[0].ask(&["peerlet", "top", "--once"]).ok().lines().count(), 4);
+
+    let said = ring[0].ask(&["peerlet", "top", "--json"]).json();
+    let dht = &said["peerlets"][0];
+    assert_eq!(dht["app"].as_str(), Some(app.as_str()), "{said}");
+    assert!(
+        ["calls", "fuel", "storage_bytes", "compile_micros"].iter().all(|key| dht[key].as_u64() > Some(0)),
+        "{said}"
+    );
+    assert_eq!(dht["reserved"]["storage_bytes"].as_u64(), Some(DHT.budgets().storage_bytes), "{said}");
+    assert_eq!(said["reserved"], dht["reserved"], "one application has all that is reserved");
+    assert_eq!(said["usage"]["calls"], dht["calls"], "{said}");
+    assert_eq!(said["totals"]["applications"].as_u64(), Some(64), "{said}");
+
+    assert!(ring[0].admin.remove("dht").is_ok());
+    let after = ring[0].ask(&["peerlet", "top", "--json"]).json();
+    assert_eq!((after["usage"]["calls"].as_u64(), after["reserved"]["memory_bytes"].as_u64()), (Some(0), Some(0)));
+    ring.until("it leaves no series", PATIENCE, || !ring[0].metrics().contains("prost_peerlet_memory_bytes{"));
 }

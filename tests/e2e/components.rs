@@ -62,7 +62,7 @@ fn assert_traps(ring: &Ring, name: &str, peerlet: &Peerlet, capabilities: &[Capa
     assert!(error.contains("handler failed") && error.contains(kind), "{error}");
     let labels = [("peerlet", app.as_str()), ("export", "serve"), ("outcome", kind)];
     ring[0].until_metric("prost_peerlet_calls_total", &labels, 1.0);
-    assert!(ring[0].status().peerlets.iter().any(|peerlet| peerlet.app == app && peerlet.traps > 0));
+    assert!(ring[0].status().peerlets.iter().any(|peerlet| peerlet.app == app && peerlet.usage.traps > 0));
     assert_unharmed(&ring[0]);
 }
 

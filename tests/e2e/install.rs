@@ -8,7 +8,7 @@ use prost_kbr::Key;
 use prost_node::dht_client::DhtError;
 use prost_node::standard::DHT;
 use prost_package::{Package, ProviderKey};
-use prost_tests::{Node, PATIENCE, Plan, allow, deny, http, provider};
+use prost_tests::{Node, PATIENCE, Plan, allow, deny, http, package, provider};
 
 const DENIED: (&str, &[(&str, &str)]) = ("prost_peerlet_rejected_total", &[("reason", "denied")]);
 
@@ -55,7 +55,7 @@ fn exactly_the_nodes_that_run_an_application_fetch_it_each_once() {
         assert_eq!(status.installs.len(), usize::from(runs), "{told}");
         node.until_metric("prost_peerlet_installs_total", &[], if runs { 1.0 } else { 0.0 });
         assert_eq!(installs(node), if runs { 1.0 } else { 0.0 }, "{told}");
-        assert_eq!(status.peerlets.iter().any(|peerlet| peerlet.calls > 0), runs, "{told}");
+        assert_eq!(status.peerlets.iter().any(|peerlet| peerlet.usage.calls > 0), runs, "{told}");
         assert_eq!(status.peerlets.is_empty(), !runs, "{told}");
         for install in &status.installs {
             assert_eq!(install.app, app);
@@ -124,6 +124,25 @@ fn a_package_of_a_provider_whom_nobody_knows_is_denied() {
     assert!(said.refused(77).contains("denied"), "{said:?}");
     ring[0].until_metric(DENIED.0, DENIED.1, 1.0);
     assert_eq!(installs(&ring[0]), 0.0);
+}
+
+#[test]
+fn a_node_without_room_says_what_there_is_too_little_of() {
+    let ring = Plan::of(1).start();
+    let policy = allow(&provider(), &all_capabilities());
+    let file = ring.path("dht.prost");
+    std::fs::write(&file, DHT.package(&provider()).encode()).expect("room");
+    ring[0].set_policy(&policy.replace("applications = 64", "applications = 1"));
+    let other = package(&provider(), "other", DHT.component.to_vec(), &all_capabilities());
+    ring[0].install(&other);
+
+    let said = ring[0].ask(&["peerlet", "install", file.to_str().expect("a plain name")]);
+
+    assert!(said.refused(77).contains("over-budget"), "{said:?}");
+    assert!(said.refused(77).contains("node.applications"), "{said:?}");
+    ring[0].until_metric("prost_peerlet_rejected_total", &[("reason", "over-budget")], 1.0);
+    assert!(ring[0].admin.remove("other").is_ok());
+    ring[0].install(&DHT.package(&provider()));
 }
 
 #[test]

@@ -192,11 +192,13 @@ impl Driver {
             self.on_ask(ask);
         }
         let now = self.parts.clock.now();
-        if self.parts.node.poll_timeout().is_some_and(|(at, _)| at <= now) {
+        let measures = Instant::now() >= self.gauges_due;
+        // What is measured over the last seconds is so up to now.
+        if measures || self.parts.node.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.parts.node.handle_timeout(now);
         }
         self.drain();
-        if Instant::now() >= self.gauges_due {
+        if measures {
             self.gauges_due = Instant::now() + GAUGES;
             status::measure(&self.parts);
         }
@@ -253,9 +255,9 @@ impl Driver {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Compiled { app, generation, result } => {
+            Done::Compiled { app, generation, micros, result } => {
                 if self.parts.workers.is_current(&app, generation) {
-                    self.give(Input::Compiled { app, result });
+                    self.give(Input::Compiled { app, micros, result });
                 } else {
                     self.parts.workers.discard(app, generation);
                 }

@@ -1,16 +1,21 @@
 //! What Prometheus scrapes.
 //!
 //! The driver raises counters and sets gauges as it goes; a scrape renders them on the administration thread and never
-//! takes the driver's time. Labels are bounded: applications (at most 256), reasons and kinds. Never a node or a key.
+//! takes the driver's time. Labels are bounded: applications (at most 64, and one for all others), reasons and kinds.
+//! Never a node or a key.
+
+mod peerlets;
 
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use prost_kbr::Refusal;
 use prost_manager::{Node, Source};
 
+use crate::metrics::peerlets::Peerlets;
 use crate::transport::{Direction, Refused, Transport};
 
 /// Sources of an application's code, as label values; a URL is one that this version does not take yet.
@@ -33,12 +38,7 @@ pub struct Metrics {
     messages: IntCounterVec,
     lookup_seconds: Histogram,
     hops: Histogram,
-    calls: IntCounterVec,
-    fuel: IntCounterVec,
-    memory: IntGaugeVec,
-    storage: IntGaugeVec,
-    queued: IntGaugeVec,
-    peerlet_messages: IntCounterVec,
+    peerlets: Peerlets,
     installs: IntCounterVec,
     refusals: IntCounterVec,
     malformed: IntCounterVec,
@@ -91,20 +91,7 @@ impl Metrics {
                 "Hops of local lookups.",
                 &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0],
             )?,
-            calls: make.counters(
-                "prost_peerlet_calls_total",
-                "Events run, by application, handler and outcome (ok, error, or the kind of trap).",
-                &["peerlet", "export", "outcome"],
-            )?,
-            fuel: make.counters("prost_peerlet_fuel_consumed_total", "Fuel burnt.", &["peerlet"])?,
-            memory: make.gauges("prost_peerlet_memory_bytes", "Linear memory and tables.", &["peerlet"])?,
-            storage: make.gauges(
-                "prost_peerlet_storage_bytes",
-                "Records, names and overhead included.",
-                &["peerlet"],
-            )?,
-            queued: make.gauges("prost_peerlet_queued_events", "Events that wait or run.", &["peerlet"])?,
-            peerlet_messages: make.counters("prost_peerlet_messages_total", "Messages sent.", &["peerlet"])?,
+            peerlets: Peerlets::new(&make)?,
             installs: make.counters("prost_peerlet_installs_total", "Installations, by where from.", &["from"])?,
             refusals: make.counters(
                 "prost_peerlet_rejected_total",
@@ -234,23 +221,8 @@ impl Metrics {
     }
 
     fn update_peerlets(&self, node: &Node) {
-        // Removed applications leave no series behind that looks alive.
-        self.memory.reset();
-        self.storage.reset();
-        self.queued.reset();
-        for app in node.apps() {
-            let name = app.app.to_string();
-            let label = [name.as_str()];
-            raise(&self.fuel.with_label_values(&label), app.usage.fuel);
-            raise(&self.peerlet_messages.with_label_values(&label), app.usage.messages);
-            self.memory.with_label_values(&label).set(gauge(app.usage.memory_bytes));
-            self.storage.with_label_values(&label).set(gauge(app.usage.storage_bytes));
-            self.queued.with_label_values(&label).set(gauge(app.queued as u64));
-        }
+        self.peerlets.update(node);
         let stats = node.stats();
-        for ((app, export, outcome), count) in &stats.executions {
-            raise(&self.calls.with_label_values(&[app.to_string().as_str(), export, outcome]), *count);
-        }
         for (reason, count) in &stats.refusals {
             raise(&self.refusals.with_label_values(&[reason.name()]), *count);
         }
@@ -277,6 +249,10 @@ impl Maker<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn float_counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, prometheus::Error> {
+        self.registered(CounterVec::new(Opts::new(name, help), labels)?)
     }
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

@@ -11,7 +11,7 @@ use crate::driver::Parts;
 
 /// The node's status now.
 pub(crate) fn status(parts: &Parts, uptime: Duration) -> Status {
-    let view = parts.node.view();
+    let (view, admitted) = (parts.node.view(), parts.node.admitted());
     Status {
         id: view.me.id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -23,7 +23,10 @@ pub(crate) fn status(parts: &Parts, uptime: Duration) -> Status {
         successors: neighbours(&view, &view.successors),
         fingers: neighbours(&view, &view.fingers),
         connections: parts.transport.connections().len(),
-        peerlets: parts.node.apps().iter().map(peerlet).collect(),
+        peerlets: parts.node.apps().into_iter().map(peerlet).collect(),
+        usage: parts.node.usage(),
+        reserved: admitted.reserved,
+        totals: admitted.totals,
         installs: parts.node.installations().map(install).collect(),
         refusals: parts.node.stats().refusals.iter().map(|(why, count)| (why.name().to_owned(), *count)).collect(),
     }
@@ -50,24 +53,19 @@ fn neighbours(view: &RingView, peers: &[Peer]) -> Vec<Neighbour> {
     peers.iter().map(neighbour).collect()
 }
 
-fn peerlet(app: &AppStatus) -> PeerletStatus {
+fn peerlet(app: AppStatus) -> PeerletStatus {
     PeerletStatus {
         app: app.app.to_string(),
         name: app.app.name.to_string(),
-        version: app.version.clone(),
+        version: app.version,
         state: match app.state {
             AppState::Fetching => "fetching".to_owned(),
             AppState::Starting => "starting".to_owned(),
             AppState::Running => "running".to_owned(),
             AppState::Failed(refusal) => format!("failed: {refusal}"),
         },
-        calls: app.usage.calls,
-        traps: app.usage.traps,
-        fuel: app.usage.fuel,
-        memory_bytes: app.usage.memory_bytes,
-        storage_bytes: app.usage.storage_bytes,
-        messages: app.usage.messages,
-        queued: app.queued,
+        reserved: app.reserved,
+        usage: app.usage,
     }
 }
 

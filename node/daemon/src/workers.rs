@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use bytes::Bytes;
 use prost_contract::{Execution, Limits};
@@ -28,6 +29,8 @@ pub enum Done {
         app: AppId,
         /// Which start of it.
         generation: u64,
+        /// How long it took.
+        micros: u64,
         /// If not, why.
         result: Result<(), (Refusal, String)>,
     },
@@ -145,7 +148,9 @@ fn compile_all(
 ) {
     while let Ok(Compile { app, generation, component, grant, worker }) = queue.recv() {
         let wasi = if grant.wasi { Wasi::Inert } else { Wasi::None };
+        let began = Instant::now();
         let compiled = Compiled::compile(engine, &component, &grant.capabilities, wasi);
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let result = match compiled {
             Ok(compiled) => {
                 let (compiled, limits, signer) = (Box::new(compiled), grant.limits(), signers(&app));
@@ -157,7 +162,7 @@ fn compile_all(
             }
             Err(error) => Err((error.refusal(), error.to_string())),
         };
-        if done.blocking_send(Done::Compiled { app, generation, result }).is_err() {
+        if done.blocking_send(Done::Compiled { app, generation, micros, result }).is_err() {
             return;
         }
     }

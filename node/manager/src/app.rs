@@ -9,7 +9,7 @@ use prost_kbr::{AppId, NodeId, Refusal, Time};
 use prost_package::{Grant, Manifest, Package};
 
 use crate::fetch::Fetch;
-use crate::ledger::{Allowance, Usage};
+use crate::ledger::{Allowance, LogBudget, Recent, Usage};
 use crate::status::Source;
 use crate::upgrade::Upgrade;
 
@@ -148,6 +148,8 @@ pub(crate) struct App {
     uncommitted: VecDeque<Uncommitted>,
     uncommitted_bytes: usize,
     pub(crate) usage: Usage,
+    pub(crate) recent_fuel: Recent,
+    pub(crate) log: LogBudget,
     pub(crate) fuel: Allowance,
     pub(crate) messages: Allowance,
     pub(crate) bytes: Allowance,
@@ -180,6 +182,8 @@ impl App {
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
             usage: Usage::default(),
+            recent_fuel: Recent::default(),
+            log: LogBudget::new(now),
             fuel: Allowance::new(0, now),
             messages: Allowance::new(0, now),
             bytes: Allowance::new(0, now),
@@ -207,6 +211,11 @@ impl App {
             Phase::Fetching(fetch) => Some(fetch),
             _ => self.upgrade.fetch.as_deref_mut(),
         }
+    }
+
+    /// Tried anew, it goes on with the account of the attempt that failed.
+    pub(crate) fn take_account(&mut self, failed: App) {
+        (self.usage, self.recent_fuel, self.log) = (failed.usage, failed.recent_fuel, failed.log);
     }
 
     /// Gives the application its code. What has run until now is kept until this has started.

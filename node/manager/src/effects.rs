@@ -8,6 +8,7 @@ use prost_kbr::{AppId, Dispatch, Failure, Key, NodeId, RingState, RouteRequest};
 
 use crate::app::MAX_IN_FLIGHT;
 use crate::io::{CallFailure, Output};
+use crate::ledger::LOG_LINES_AN_EVENT;
 use crate::node::Node;
 
 /// Longest time ahead that a timer can be set.
@@ -16,7 +17,20 @@ const MAX_TIMER: Duration = Duration::from_secs(30 * 24 * 3600);
 const MAX_WATCHING: usize = 256;
 
 impl Node {
-    pub(crate) fn apply(&mut self, id: &AppId, effect: Effect) {
+    /// What one event asked for. Of its lines for the log only so many are taken.
+    pub(crate) fn apply_all(&mut self, id: &AppId, effects: Vec<Effect>) {
+        let mut lines = 0;
+        for effect in effects {
+            lines += usize::from(matches!(effect, Effect::Log { .. }));
+            if lines > LOG_LINES_AN_EVENT && matches!(effect, Effect::Log { .. }) {
+                self.drop_line(id);
+            } else {
+                self.apply(id, effect);
+            }
+        }
+    }
+
+    fn apply(&mut self, id: &AppId, effect: Effect) {
         match effect {
             Effect::Route { id: message, key, payload, dispatch, hint } => {
                 self.send(id, message, Some(key), payload, dispatch, hint);
@@ -38,7 +52,7 @@ impl Node {
                     self.outbox.push_back(Output::Push { call: request, item });
                 }
             }
-            Effect::Log { level, line } => self.log(id, level, line),
+            Effect::Log { level, line } => self.note(id, level, line),
         }
     }
 
@@ -84,7 +98,7 @@ impl Node {
         } else {
             app.usage.over_budget += 1;
             let line = format!("{} is not watched: too many nodes are", node.short());
-            self.log(id, LogLevel::Warn, line);
+            self.note(id, LogLevel::Warn, line);
         }
     }
 
@@ -103,7 +117,7 @@ impl Node {
         let most = app.code.as_ref().map_or(0, |code| u64::from(code.grant.budgets.timers));
         if app.usage.timers >= most {
             app.usage.over_budget += 1;
-            return self.log(id, LogLevel::Warn, format!("a timer was dropped: {most} are set already"));
+            return self.note(id, LogLevel::Warn, format!("a timer was dropped: {most} are set already"));
         }
         app.usage.timers += u64::from(self.timers.set(id, timer, at, tag));
     }

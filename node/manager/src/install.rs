@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use prost_contract::{CONTRACT, LogLevel};
 use prost_kbr::{AppId, Header, NodeId, Refusal};
-use prost_package::{Decision, Grant, Locator, Manifest, Package};
+use prost_package::{Decision, Grant, Locator, Manifest, Package, Resources};
 
 use crate::app::{Code, Phase};
 use crate::io::{InstallFailure, Output};
@@ -43,7 +43,8 @@ impl Node {
 
     /// All is here: to the compiler. The policy may have changed since the manifest was judged.
     pub(crate) fn take_package(&mut self, id: &AppId, package: Package, source: Source, from: Option<NodeId>) {
-        let grant = match self.judge(package.manifest.manifest()) {
+        let judged = self.judge(package.manifest.manifest());
+        let grant = match judged.and_then(|grant| self.admit_new(id, grant)) {
             Ok(grant) => grant,
             Err((refusal, line)) => return self.fail(id, refusal, line),
         };
@@ -68,8 +69,9 @@ impl Node {
     }
 
     /// The compiler has answered.
-    pub(crate) fn on_compiled(&mut self, id: &AppId, result: Result<(), (Refusal, String)>) {
+    pub(crate) fn on_compiled(&mut self, id: &AppId, micros: u64, result: Result<(), (Refusal, String)>) {
         let Some(app) = self.apps.get_mut(id).filter(|app| matches!(app.phase, Phase::Compiling)) else { return };
+        app.usage.compile_micros = app.usage.compile_micros.saturating_add(micros);
         if let Err((refusal, line)) = result {
             return self.fail(id, refusal, line);
         }
@@ -89,6 +91,9 @@ impl Node {
             self.outbox.push_back(Output::Installed { request, result: Ok(id.clone()) });
         }
         app.started = true;
+        if let Some(code) = &app.code {
+            self.admission.shrink(id, Resources::of(&code.grant.budgets));
+        }
         let Some(code) = app.code.as_mut().filter(|code| !code.recorded) else { return };
         code.recorded = true;
         let record = Installation {
@@ -164,6 +169,7 @@ impl Node {
         app.phase = Phase::Failed { refusal, until };
         if !app.started {
             app.code = None;
+            self.admission.release(id);
         }
         self.release_all(id, refusal);
         if refusal == Refusal::Denied {
@@ -173,7 +179,7 @@ impl Node {
 
     fn roll_back(&mut self, id: &AppId, mut previous: Code) {
         let now = self.now;
-        match self.judge(previous.manifest()) {
+        match self.judge(previous.manifest()).and_then(|grant| self.admit(id, grant, None)) {
             Ok(grant) => previous.grant = grant,
             Err((refusal, line)) => {
                 self.log(id, LogLevel::Warn, format!("stopped ({refusal}): {line}"));

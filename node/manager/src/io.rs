@@ -66,6 +66,8 @@ pub enum Input {
     Compiled {
         /// The application.
         app: AppId,
+        /// How long it took.
+        micros: u64,
         /// Whether the component can run; if not, why, with one line for the log.
         result: Result<(), (Refusal, String)>,
     },

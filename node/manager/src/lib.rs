@@ -8,6 +8,7 @@
 //! fetched, judged, compiled and started where it is missing; the event waits its turn, runs in the sandbox
 //! ([`Output::Run`]), its writes are made durable ([`Output::Commit`]), and only then do its effects leave.
 
+mod admission;
 mod app;
 mod arrive;
 mod calls;
@@ -25,6 +26,7 @@ mod status;
 mod timers;
 mod upgrade;
 
+pub use admission::Admitted;
 pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
 pub use ledger::Usage;
 pub use node::{Node, Settings};

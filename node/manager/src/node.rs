@@ -11,10 +11,12 @@ use prost_kbr::{
 };
 use prost_package::Policy;
 
+use crate::admission::Admission;
 use crate::app::{App, Phase};
 use crate::calls::Calls;
 use crate::fetch::Fetch;
 use crate::io::{Input, Output, Search};
+use crate::ledger::{Line, Usage, cut};
 use crate::status::{AppState, AppStatus, Installation, Stats};
 use crate::timers::Timers;
 
@@ -44,6 +46,7 @@ pub struct Node {
     pub(crate) wall_origin_ms: u64,
     pub(crate) seed: [u8; 32],
     pub(crate) apps: BTreeMap<AppId, App>,
+    pub(crate) admission: Admission,
     /// Applications that may have something to run.
     pub(crate) ready: BTreeSet<AppId>,
     /// Messages sent by applications whose outcome is not known yet.
@@ -73,6 +76,7 @@ impl Node {
         Node {
             now,
             ring: Machine::new(me, settings.ring, seed, now),
+            admission: Admission::new(settings.policy.totals()),
             policy: settings.policy,
             wall_origin_ms: settings.wall_origin_ms,
             seed,
@@ -110,7 +114,7 @@ impl Node {
                 self.start_route(request, &header, key, dispatch, payload);
             }
             Input::Lookup { request, key, search } => self.start_lookup(request, key, search),
-            Input::Compiled { app, result } => self.on_compiled(&app, result),
+            Input::Compiled { app, micros, result } => self.on_compiled(&app, micros, result),
             Input::Ran { app, executions } => self.on_ran(&app, executions),
             Input::Committed { commit, result } => self.on_committed(commit, result),
             Input::SetPolicy(policy) => self.on_policy(policy),
@@ -161,7 +165,34 @@ impl Node {
 
     /// The applications on this node.
     pub fn apps(&self) -> Vec<AppStatus> {
-        self.apps.values().map(status).collect()
+        self.apps.values().map(|app| self.status(app)).collect()
+    }
+
+    /// What the applications on this node have used together.
+    pub fn usage(&self) -> Usage {
+        let mut sum = Usage::default();
+        self.apps.values().for_each(|app| sum.add(&self.usage_of(app)));
+        sum
+    }
+
+    fn usage_of(&self, app: &App) -> Usage {
+        let fuel_rate = app.recent_fuel.per_second(self.now);
+        Usage { fuel_rate, queued: app.queued() as u64, ..app.usage.clone() }
+    }
+
+    fn status(&self, app: &App) -> AppStatus {
+        AppStatus {
+            app: app.id.clone(),
+            version: app.code.as_ref().map(|code| code.manifest().version.to_string()),
+            state: match &app.phase {
+                Phase::Fetching(_) => AppState::Fetching,
+                Phase::Compiling | Phase::Starting => AppState::Starting,
+                Phase::Running => AppState::Running,
+                Phase::Failed { refusal, .. } => AppState::Failed(*refusal),
+            },
+            usage: self.usage_of(app),
+            reserved: self.admission.share(&app.id),
+        }
     }
 
     /// The latest installations, oldest first.
@@ -183,6 +214,8 @@ impl Node {
             let Some(app) = self.ready.pop_first() else { break };
             self.run_next(&app);
         }
+        #[cfg(debug_assertions)]
+        self.check_admission();
     }
 
     fn on_ring_input(&mut self, input: &prost_kbr::Input) {
@@ -288,7 +321,34 @@ impl Node {
         } else {
             app.told(&event);
             app.usage.over_budget += 1;
-            self.log(id, LogLevel::Warn, format!("'{}' was not told: the queue is full", event.name()));
+            self.note(id, LogLevel::Warn, format!("'{}' was not told: the queue is full", event.name()));
+        }
+    }
+
+    /// A line for the log that an application wrote, or that it caused and could cause again and again.
+    pub(crate) fn note(&mut self, id: &AppId, level: LogLevel, line: String) {
+        let line = cut(line);
+        let Some(app) = self.apps.get_mut(id) else { return };
+        match app.log.charge(line.len(), self.now) {
+            Line::Written => {
+                app.usage.log_lines += 1;
+                self.log(id, level, line);
+            }
+            Line::FirstDropped => {
+                self.drop_line(id);
+                self.log(
+                    id,
+                    LogLevel::Warn,
+                    "it writes too much: its lines are dropped until a minute is over".to_owned(),
+                );
+            }
+            Line::Dropped => self.drop_line(id),
+        }
+    }
+
+    pub(crate) fn drop_line(&mut self, id: &AppId) {
+        if let Some(app) = self.apps.get_mut(id) {
+            app.usage.dropped_log_lines += 1;
         }
     }
 
@@ -326,20 +386,5 @@ impl Node {
             self.installations.pop_front();
         }
         self.installations.push_back(installation);
-    }
-}
-
-fn status(app: &App) -> AppStatus {
-    AppStatus {
-        app: app.id.clone(),
-        version: app.code.as_ref().map(|code| code.manifest().version.to_string()),
-        state: match &app.phase {
-            Phase::Fetching(_) => AppState::Fetching,
-            Phase::Compiling | Phase::Starting => AppState::Starting,
-            Phase::Running => AppState::Running,
-            Phase::Failed { refusal, .. } => AppState::Failed(*refusal),
-        },
-        usage: app.usage.clone(),
-        queued: app.queued(),
     }
 }

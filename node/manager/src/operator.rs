@@ -1,10 +1,11 @@
 //! What the operator says: install, restore, remove, a new policy; and how an application ends here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, NodeId, Refusal};
-use prost_package::{Decision, Grant, Package, Policy};
+use prost_package::{Decision, Grant, Package, Policy, Resources};
 
 use crate::app::{App, Phase};
 use crate::io::{CallFailure, InstallFailure, Output};
@@ -42,11 +43,12 @@ impl Node {
                 return Err(InstallFailure::Busy);
             }
         }
-        if let Err((refusal, detail)) = self.judge_new(manifest) {
+        if let Err((refusal, detail)) = self.judge_new(manifest).and_then(|grant| self.admit_new(id, grant)) {
             self.count(refusal);
             return Err(InstallFailure::Refused { refusal, detail });
         }
         if !self.make_room(id) {
+            self.admission.release(id);
             let detail = format!("{MAX_APPS} applications are known here already");
             return Err(InstallFailure::Refused { refusal: Refusal::QueueFull, detail });
         }
@@ -63,12 +65,13 @@ impl Node {
         if self.apps.contains_key(&id) {
             return;
         }
-        let judged = self.judge(package.manifest.manifest());
+        let judged = self.judge(package.manifest.manifest()).and_then(|grant| self.admit_new(&id, grant));
         if let Err((refusal, line)) = judged {
             self.count(refusal);
             return self.log(&id, LogLevel::Warn, format!("not started again ({refusal}): {line}"));
         }
         if !self.make_room(&id) {
+            self.admission.release(&id);
             return self.log(&id, LogLevel::Warn, format!("not started again: more than {MAX_APPS} applications"));
         }
         self.apps.insert(id.clone(), App::new(id.clone(), Phase::Compiling, self.now));
@@ -94,29 +97,45 @@ impl Node {
     }
 
     /// The operator's policy has changed: what it denies stops, what it grants otherwise starts anew, and what failed
-    /// before may be tried again.
+    /// before may be tried again. Where the node gives less in all than before, those keep their place that were admitted
+    /// first: each in its turn runs on if what those before it left is enough for it, and stops if not.
     pub(crate) fn on_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
         self.forget_upgrades();
-        let known: Vec<AppId> = self.apps.keys().cloned().collect();
-        for id in known {
+        let admitted = self.admission.begin_anew(self.policy.totals());
+        let shares: BTreeMap<AppId, Resources> = admitted.iter().cloned().collect();
+        let others: Vec<AppId> = self.apps.keys().filter(|id| !shares.contains_key(*id)).cloned().collect();
+        for id in admitted.into_iter().map(|(id, _)| id).chain(others) {
             let Some(app) = self.apps.get(&id) else { continue };
             match (&app.code, &app.phase) {
-                (Some(code), _) => match self.judge(code.manifest()) {
-                    Err((refusal, line)) => {
-                        self.log(&id, LogLevel::Warn, format!("stopped ({refusal}): {line}"));
-                        self.stop(&id, refusal);
-                    }
-                    Ok(grant) if grant != code.grant => self.regrant(&id, grant),
-                    Ok(_) => {}
-                },
-                (None, Phase::Fetching(_)) => {
-                    if let Decision::Deny { rule } = self.policy.decide_app(&id) {
-                        self.fail(&id, Refusal::Denied, format!("denied by {rule}"));
-                    }
-                }
+                (Some(_), _) => self.judge_again(&id),
+                (None, Phase::Fetching(_)) => self.judge_fetch(&id, shares.get(&id)),
                 (None, _) => self.forget(&id),
             }
+        }
+    }
+
+    /// What an application that is here gets under a policy that has changed.
+    fn judge_again(&mut self, id: &AppId) {
+        let Some(code) = self.apps.get(id).and_then(|app| app.code.as_ref()) else { return };
+        let (manifest, before) = (code.package.manifest.clone(), code.grant.clone());
+        match self.judge(manifest.manifest()).and_then(|grant| self.admit_again(id, grant)) {
+            Err((refusal, line)) => {
+                self.log(id, LogLevel::Warn, format!("stopped ({refusal}): {line}"));
+                self.stop(id, refusal);
+            }
+            Ok(grant) if grant != before => self.regrant(id, grant),
+            Ok(_) => {}
+        }
+    }
+
+    /// Whether a fetch goes on under a policy that has changed. Once all is here, it is judged by its manifest again.
+    fn judge_fetch(&mut self, id: &AppId, share: Option<&Resources>) {
+        if let Decision::Deny { rule } = self.policy.decide_app(id) {
+            return self.fail(id, Refusal::Denied, format!("denied by {rule}"));
+        }
+        if let Some(Err(no_room)) = share.map(|share| self.admission.reserve(id, *share)) {
+            self.fail(id, Refusal::OverBudget, no_room.to_string());
         }
     }
 
@@ -165,6 +184,7 @@ impl Node {
     /// Forgets an application that nothing waits for.
     pub(crate) fn forget(&mut self, id: &AppId) {
         self.apps.remove(id);
+        self.admission.release(id);
         self.ready.remove(id);
         self.commits.retain(|_, owner| owner != id);
         self.stats.executions.retain(|(owner, ..), _| owner != id);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, NodeId, Peer, Refusal};
-use prost_package::{Decision, SignedManifest};
+use prost_package::{Decision, Resources, SignedManifest};
 use serde_bytes::ByteBuf;
 
 use crate::app::{App, Phase, Waiting};
@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::status::Source;
 
 /// Applications that a node knows at once, the failed ones included.
-pub(crate) const MAX_APPS: usize = 256;
+pub(crate) const MAX_APPS: usize = Resources::MAX_APPLICATIONS as usize;
 /// Fetches under way at once.
 const MAX_FETCHES: usize = 8;
 
@@ -33,6 +33,9 @@ impl Node {
         let mut app = App::new(id.clone(), Phase::Fetching(Box::new(fetch)), self.now);
         if let Err(answer) = app.enqueue(waiting) {
             return self.refuse(answer, Refusal::QueueFull);
+        }
+        if let Some(failed) = self.apps.remove(id) {
+            app.take_account(failed);
         }
         self.apps.insert(id.clone(), app);
         self.ask_next_source(id);
@@ -107,15 +110,26 @@ impl Node {
     fn on_manifest(&mut self, from: Peer, request: u64, envelope: Option<ByteBuf>) {
         let Some(id) = self.fetch_asking(request) else { return };
         let now = self.now;
+        let bytes = envelope.as_ref().map_or(0, |envelope| envelope.len() as u64);
         let progress = self.fetch_of(&id).and_then(|fetch| fetch.on_manifest(from.id, request, envelope, now));
+        self.charge_download(&id, bytes, progress.is_some());
         self.on_progress(&id, progress);
     }
 
     fn on_chunk(&mut self, from: Peer, request: u64, offset: u64, bytes: Option<ByteBuf>) {
         let Some(id) = self.fetch_asking(request) else { return };
         let now = self.now;
+        let length = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let progress = self.fetch_of(&id).and_then(|fetch| fetch.on_chunk(from.id, request, offset, bytes, now));
+        self.charge_download(&id, length, progress.is_some());
         self.on_progress(&id, progress);
+    }
+
+    /// What was asked for is charged to the application, whether it was of use or not; what others send unasked is not.
+    fn charge_download(&mut self, id: &AppId, bytes: u64, asked: bool) {
+        if let Some(app) = self.apps.get_mut(id).filter(|_| asked) {
+            app.usage.downloaded_bytes = app.usage.downloaded_bytes.saturating_add(bytes);
+        }
     }
 
     fn on_progress(&mut self, id: &AppId, progress: Option<Progress>) {
@@ -132,7 +146,8 @@ impl Node {
     /// an old one: another node may have a better one.
     fn on_new_manifest(&mut self, id: &AppId, manifest: SignedManifest) {
         let compared = self.compare(id, manifest.manifest());
-        match compared.and_then(|()| self.judge_new(manifest.manifest())) {
+        let judged = compared.and_then(|()| self.judge_new(manifest.manifest()));
+        match judged.and_then(|grant| self.admit_new(id, grant)) {
             Ok(_) => {
                 if let Some(fetch) = self.fetch_of(id) {
                     fetch.accept(manifest);

@@ -95,6 +95,7 @@ impl Node {
         app.usage.fuel += execution.receipt.fuel;
         app.usage.micros += execution.receipt.micros;
         app.usage.memory_bytes = execution.receipt.memory_bytes;
+        app.recent_fuel.add(execution.receipt.fuel, now);
         app.fuel.charge(execution.receipt.fuel, now);
         app.paused_until = app.paused_until.max(now + app.fuel.wait());
         let outcome = match &execution.outcome {
@@ -124,7 +125,7 @@ impl Node {
                 if answer == Answer::Start {
                     return Some(Fault::Init { line, gone: true });
                 }
-                self.log(id, LogLevel::Warn, format!("{name} trapped: {line}"));
+                self.note(id, LogLevel::Warn, format!("{name} trapped: {line}"));
                 self.push_uncommitted(id, Uncommitted::new(None, &[], Vec::new(), End::Trapped(answer, line)));
                 return Some(Fault::Trap);
             }
@@ -193,7 +194,7 @@ impl Node {
     /// Lets the effects go that wait for nothing any more, in order.
     fn release(&mut self, id: &AppId) {
         while let Some(entry) = self.apps.get_mut(id).and_then(crate::app::App::pop_durable) {
-            entry.effects.into_iter().for_each(|effect| self.apply(id, effect));
+            self.apply_all(id, entry.effects);
             match entry.end {
                 End::Done(Answer::Start) => self.on_started(id),
                 End::Done(answer) => self.end(id, answer, Ok(())),
@@ -211,7 +212,7 @@ impl Node {
         match answer {
             Answer::None | Answer::Start => {
                 if let Err(failure) = result {
-                    self.log(id, LogLevel::Warn, failure.to_string());
+                    self.note(id, LogLevel::Warn, failure.to_string());
                 }
             }
             Answer::Delivery { origin, id } => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost_kbr::{AppId, NodeId, Refusal};
+use prost_package::Resources;
 
 use crate::ledger::Usage;
 
@@ -70,8 +71,8 @@ pub struct AppStatus {
     pub state: AppState,
     /// What it has used.
     pub usage: Usage,
-    /// Events that wait for it.
-    pub queued: usize,
+    /// What is reserved for it: what it was granted, and while it is being replaced what the new version gets too.
+    pub reserved: Resources,
 }
 
 /// Counters of the programmable layer, since the start.

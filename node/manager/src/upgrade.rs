@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, Header, NodeId, Peer, Refusal, Time};
-use prost_package::{Digest, Locator, Manifest, Package};
+use prost_package::{Digest, Locator, Manifest, Package, Resources};
 
 use crate::app::{Code, Phase};
 use crate::fetch::Fetch;
@@ -98,8 +98,9 @@ impl Node {
         if app.upgrade.fetch.take().is_some() {
             let wanted = app.started && !app.code.as_ref().is_some_and(|code| self.policy.pins(code.manifest()));
             let manifest = package.manifest.manifest();
-            if !wanted || self.compare(id, manifest).is_err() || self.judge_new(manifest).is_err() {
-                return;
+            let judged = self.compare(id, manifest).and_then(|()| self.judge_new(manifest));
+            if !wanted || judged.and_then(|grant| self.admit_new(id, grant)).is_err() {
+                return self.keep_running(id);
             }
             self.make_way(id);
         }
@@ -119,13 +120,25 @@ impl Node {
 
     /// A fetch has come to nothing, and with it the application, unless that runs and needs it not.
     pub(crate) fn end_fetch(&mut self, id: &AppId, refusal: Refusal, line: String) {
-        match self.apps.get_mut(id).and_then(|app| app.upgrade.fetch.take()) {
+        let upgrade = self.apps.get_mut(id).and_then(|app| app.upgrade.fetch.take());
+        if upgrade.is_some() {
+            self.keep_running(id);
+        }
+        match upgrade {
             None => self.fail(id, refusal, line),
             Some(_) if refusal == Refusal::Equivocation => {
                 self.count(refusal);
                 self.log(id, LogLevel::Warn, format!("refused ({refusal}): {line}"));
             }
             Some(_) => self.log(id, LogLevel::Debug, format!("not upgraded ({refusal}): {line}")),
+        }
+    }
+
+    /// What runs is not replaced: what was reserved for its successor goes back.
+    fn keep_running(&mut self, id: &AppId) {
+        let running = self.apps.get(id).filter(|app| app.started).and_then(|app| app.code.as_ref());
+        if let Some(amounts) = running.map(|code| Resources::of(&code.grant.budgets)) {
+            self.admission.shrink(id, amounts);
         }
     }
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use prost_kbr::{AppId, Dispatch, Header, Key, NodeId, Outcome, Peer};
-use prost_manager::{CallFailure, InstallFailure, Search};
-use prost_package::Package;
+use prost_manager::{CallFailure, InstallFailure, Search, Usage};
+use prost_package::{Package, Resources};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -77,6 +77,12 @@ pub struct Status {
     pub connections: usize,
     /// Applications it knows.
     pub peerlets: Vec<PeerletStatus>,
+    /// What they have used together.
+    pub usage: Usage,
+    /// What is reserved for them together.
+    pub reserved: Resources,
+    /// What the node gives all applications together.
+    pub totals: Resources,
     /// The latest installations, oldest first.
     pub installs: Vec<Install>,
     /// Refusals to run an application, by reason.
@@ -105,20 +111,11 @@ pub struct PeerletStatus {
     pub version: Option<String>,
     /// `fetching`, `starting`, `running` or `failed: ` and the reason.
     pub state: String,
-    /// Events run.
-    pub calls: u64,
-    /// Events that trapped.
-    pub traps: u64,
-    /// Fuel burnt.
-    pub fuel: u64,
-    /// Bytes of memory.
-    pub memory_bytes: u64,
-    /// Bytes of records.
-    pub storage_bytes: u64,
-    /// Messages sent.
-    pub messages: u64,
-    /// Events that wait.
-    pub queued: usize,
+    /// What is reserved for it.
+    pub reserved: Resources,
+    /// What it has used, since it was installed.
+    #[serde(flatten)]
+    pub usage: Usage,
 }
 
 /// One installation.

@@ -56,7 +56,7 @@ enum Command {
     /// Make keys and certificates.
     #[command(subcommand)]
     Cert(cert::CertCommand),
-    /// Make, install and list applications.
+    /// Make, install, list and watch applications.
     #[command(subcommand)]
     Peerlet(peerlet::PeerletCommand),
     /// Check a policy file, and ask what it says of an application.
@@ -149,6 +149,7 @@ mod tests {
             "peerlet inspect p --json",
             "peerlet install p --admin http://127.0.0.1:1 --token-file t",
             "peerlet list --json",
+            "peerlet top --once --json",
             "peerlet remove dht",
             "policy check policy.toml --json",
             "policy explain --policy policy.toml --package p --json",

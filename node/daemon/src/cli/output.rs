@@ -30,15 +30,22 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Rows below each other, their columns as wide as the widest entry.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    bytes(rows_of(head, rows).as_bytes())
+}
+
+/// The same as text.
+pub(super) fn rows_of(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let all = || std::iter::once(&head).chain(rows);
     let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let mut text = String::new();
     for row in all() {
         let cell = |(column, cell): (usize, &String)| format!("{cell:<width$}", width = width(column).unwrap_or(0));
         let cells: Vec<String> = row.iter().enumerate().map(cell).collect();
-        line(cells.join("  ").trim_end())?;
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
     }
-    Ok(())
+    text
 }
 
 /// Microseconds as milliseconds.

@@ -97,7 +97,7 @@ fn messages_that_find_no_room_to_wait_go_to_the_next_replica() {
         .collect();
     world.run_for(Duration::from_secs(1));
     assert!(calls.iter().all(|call| world.host(0).answer(*call).is_some()));
-    assert_eq!(world.host(4).status(&app).map(|status| status.queued), Some(1024));
+    assert_eq!(world.host(4).status(&app).map(|status| status.usage.queued), Some(1024));
     world.meddler = None;
     world.run_for(Duration::from_secs(10));
 

@@ -1,11 +1,13 @@
 //! Whole nodes in virtual time: applications travel, run, fail and end.
 
+mod admission;
 mod budgets;
 mod calls;
 mod fall_over;
 mod fetch;
 mod guest;
 mod install;
+mod ledger;
 mod operator;
 mod packages;
 mod refusal;

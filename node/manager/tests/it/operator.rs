@@ -56,6 +56,61 @@ fn a_policy_that_denies_stops_what_runs_at_once_and_answers_all_that_waits() {
     assert_eq!(world.call(5, &app.to_string(), "reply"), Err(CallFailure::Refused(Refusal::Denied)));
 }
 
+/// An application as far as the script of the test has brought it, and the node stops it within a second of its denial,
+/// whatever it was at; afterwards it answers that it is denied.
+#[test]
+fn a_policy_that_denies_stops_an_application_in_any_state() {
+    type Bring = fn(&mut World);
+    let states: [(&str, Bring); 6] = [
+        ("being compiled", |world| {
+            world.start_install(0, &plain("echo"));
+        }),
+        ("starting", |world| {
+            world.host_mut(0).disk = Disk::Hangs;
+            world.start_install(0, &draft("echo").component(&[("init", "put boot")], 0).sign());
+            world.run_for(Duration::from_secs(1));
+        }),
+        ("running an event", |world| {
+            world.publish(0, &plain("echo"));
+            world.host_mut(0).sandbox = Duration::from_secs(60);
+            world.start_call(0, "echo", "put x; reply");
+        }),
+        ("being replaced", |world| {
+            world.publish(0, &plain("echo"));
+            world.start_install(0, &draft("echo").release(2).sign());
+        }),
+        ("paused", |world| {
+            world.publish(0, &plain("echo"));
+            for _ in 0..8 {
+                world.start_call(0, "echo", "trap");
+            }
+            world.run_for(Duration::from_millis(100));
+        }),
+        ("failed", |world| {
+            world.publish(0, &draft("echo").component(&[("init", "fail-if poison")], 0).sign());
+            assert!(world.call(0, "echo", "put poison; reply").is_ok());
+            assert!(world.call(0, "echo", "trap").is_err());
+            world.run_for(Duration::from_secs(5));
+        }),
+    ];
+    for (state, bring) in states {
+        let mut world = World::ring(20, 1);
+        bring(&mut world);
+        let app = app_of(&plain("echo"));
+        assert!(world.host(0).status(&app).is_some(), "{state}");
+        let before = world.now;
+        world.set_policy(0, all_but("echo"));
+        world.run_for(Duration::from_secs(1));
+        assert_eq!(world.host(0).status(&app), None, "{state}");
+        let stops = world.host(0).journal.iter().filter(|(at, seen)| *at >= before && *seen == Seen::Stop(app.clone()));
+        assert!(stops.count() > 0, "{state}");
+        let handlers = world.host(0).handlers().len();
+        assert_eq!(world.call(0, &app.to_string(), "reply"), Err(CallFailure::Refused(Refusal::Denied)), "{state}");
+        world.run_for(Duration::from_secs(90));
+        assert_eq!(world.host(0).handlers().len(), handlers, "{state}: nothing runs any more");
+    }
+}
+
 #[test]
 fn a_message_whose_writes_are_not_durable_yet_goes_to_the_next_replica_when_its_application_stops() {
     let mut world = World::ring(19, 12);

@@ -194,7 +194,8 @@ impl World {
         };
         let start = loaded.start;
         self.note_app(index, Did::Compile, code.as_bytes());
-        self.answer_later(index, start, Applications::compile_us(component), Input::Compiled { app, result });
+        let micros = Applications::compile_us(component);
+        self.answer_later(index, start, micros, Input::Compiled { app, micros, result });
     }
 
     /// The events run at once, on the records of this moment: until the batch is answered nothing else changes them.

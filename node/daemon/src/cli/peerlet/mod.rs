@@ -4,6 +4,7 @@ mod build;
 mod inspect;
 mod key;
 mod sign;
+mod top;
 
 use std::fs::File;
 use std::io::Read;
@@ -35,6 +36,8 @@ pub(super) enum PeerletCommand {
     Install(InstallArgs),
     /// List the applications on a node.
     List(ListArgs),
+    /// Show what the applications on a node use, and what there is.
+    Top(top::TopArgs),
     /// Remove an application from a node, with the records it keeps there.
     Remove(RemoveArgs),
 }
@@ -81,6 +84,7 @@ pub(super) fn run(command: &PeerletCommand) -> Result<(), Failure> {
         PeerletCommand::Inspect(args) => inspect::run(args),
         PeerletCommand::Install(args) => install(args),
         PeerletCommand::List(args) => list(args),
+        PeerletCommand::Top(args) => top::run(args),
         PeerletCommand::Remove(args) => remove(args),
     }
 }
@@ -112,10 +116,10 @@ pub(super) fn print_list(peerlets: &[PeerletStatus]) -> Result<(), Failure> {
             peerlet.name.clone(),
             peerlet.version.clone().unwrap_or_else(|| "-".to_owned()),
             peerlet.state.clone(),
-            peerlet.calls.to_string(),
-            peerlet.fuel.to_string(),
-            output::size(peerlet.memory_bytes),
-            output::size(peerlet.storage_bytes),
+            peerlet.usage.calls.to_string(),
+            peerlet.usage.fuel.to_string(),
+            output::size(peerlet.usage.memory_bytes),
+            output::size(peerlet.usage.storage_bytes),
             peerlet.app.clone(),
         ]
     };

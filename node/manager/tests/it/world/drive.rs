@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use prost_contract::Outcome;
+use prost_contract::{Execution, Outcome};
 use prost_kbr::{AppId, Header, Input as Ring, Message, NodeId, Peer, Purpose, Refusal, wire};
 use prost_manager::{Input, NotDurable, Output, RunEvent};
 
-use super::{DIAL_FAILS, Disk, Event, Fate, MAX_WAKES, Seen, Step, World, pair};
+use super::{DIAL_FAILS, Disk, Event, Fate, MAX_WAKES, Seen, Step, Tally, World, pair};
 use crate::guest::{Component, Instance};
 use crate::packages::app_of;
 
@@ -45,6 +45,8 @@ impl World {
                 let host = self.hosts.get_mut(&node).expect("a node");
                 if host.generations.get(&app).copied().unwrap_or(0) == generation {
                     host.under_way.remove(&app);
+                    let tally = host.tallies.entry(app.clone()).or_default();
+                    executions.iter().for_each(|execution| tally.count(execution));
                     self.input(node, Input::Ran { app, executions });
                 }
             }
@@ -91,7 +93,10 @@ impl World {
             }
             None => Err((Refusal::BadComponent, "not a component\nat all".to_owned())),
         };
-        self.input(node, Input::Compiled { app, result });
+        let host = self.hosts.get_mut(&node).expect("a node");
+        let micros = host.compiler.as_micros() as u64;
+        host.tallies.entry(app.clone()).or_default().compile_micros += micros;
+        self.input(node, Input::Compiled { app, micros, result });
     }
 
     fn connect(&mut self, from: NodeId, to: SocketAddr, expected: Option<NodeId>) {
@@ -174,6 +179,9 @@ impl World {
             self.on_output(id, output);
         }
         let host = self.hosts.get_mut(&id).expect("a node");
+        if let Some(audit) = self.auditor {
+            audit(host);
+        }
         if let Some((at, _)) = host.node.poll_timeout() {
             let at = at.max(self.now);
             if host.wake.is_none_or(|wake| wake > at) {
@@ -319,5 +327,15 @@ fn step_of(message: &Message) -> Option<Step> {
         Message::Outcome { outcome, .. } if matches!(outcome.purpose, Purpose::App(_)) => Some(Step::Outcome),
         Message::Upper(payload) => Some(Step::Code(payload.len())),
         _ => None,
+    }
+}
+
+impl Tally {
+    fn count(&mut self, execution: &Execution) {
+        self.calls += 1;
+        self.traps += u64::from(matches!(execution.outcome, Outcome::Trapped(_)));
+        self.refusals += u64::from(matches!(execution.outcome, Outcome::Refused(_)));
+        self.fuel += execution.receipt.fuel;
+        self.micros += execution.receipt.micros;
     }
 }

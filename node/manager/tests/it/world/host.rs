@@ -1,5 +1,7 @@
 //! Looking at one node.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use prost_contract::{Event as Told, Outcome};
 use prost_kbr::{AppId, Failure, Refusal, Time};
@@ -61,6 +63,11 @@ impl Host {
 
     pub(crate) fn has_record(&self, app: &AppId, name: &str) -> bool {
         self.records.get(app).is_some_and(|records| records.contains(name.as_bytes()))
+    }
+
+    /// The names of an application's records on the disk.
+    pub(crate) fn records_of(&mut self, app: &AppId) -> &mut BTreeSet<Vec<u8>> {
+        self.records.entry(app.clone()).or_default()
     }
 
     pub(crate) fn refusals(&self, refusal: Refusal) -> u64 {

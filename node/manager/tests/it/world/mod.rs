@@ -74,6 +74,17 @@ pub(crate) enum Disk {
     Hangs,
 }
 
+/// What a node was told of the work of one application, to compare with what it says of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) calls: u64,
+    pub(crate) traps: u64,
+    pub(crate) refusals: u64,
+    pub(crate) fuel: u64,
+    pub(crate) micros: u64,
+    pub(crate) compile_micros: u64,
+}
+
 /// What the network does.
 #[derive(Debug, Clone)]
 enum Event {
@@ -119,6 +130,7 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
     pub(crate) compiler: Duration,
     pub(crate) sandbox: Duration,
+    pub(crate) tallies: BTreeMap<AppId, Tally>,
     alive: bool,
     records: BTreeMap<AppId, BTreeSet<Vec<u8>>>,
     loaded: BTreeMap<AppId, Component>,
@@ -140,6 +152,8 @@ pub(crate) struct World {
     pub(crate) trace: Option<Vec<String>>,
     /// What has happened to applications and their messages: where, and what.
     pub(crate) steps: Vec<(NodeId, Step)>,
+    /// Looks at a node after each input, where wanted.
+    pub(crate) auditor: Option<fn(&mut Host)>,
     config: Config,
     at: BTreeMap<SocketAddr, NodeId>,
     events: BTreeMap<(Time, u64), Event>,
@@ -175,6 +189,7 @@ impl World {
             meddler: None,
             trace: None,
             steps: Vec::new(),
+            auditor: None,
             config,
             at: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -201,6 +216,7 @@ impl World {
             hosts: self.hosts.clone(),
             meddler: None,
             trace: None,
+            auditor: None,
             steps: self.steps.clone(),
             config: self.config.clone(),
             at: self.at.clone(),
@@ -228,6 +244,7 @@ impl World {
             disk: Disk::Works(Duration::from_millis(4)),
             compiler: Duration::from_millis(30),
             sandbox: Duration::from_millis(1),
+            tallies: BTreeMap::new(),
             alive: true,
             records: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -261,7 +278,7 @@ impl World {
     }
 
     /// SplitMix64.
-    fn random(&mut self) -> u64 {
+    pub(crate) fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
