@@ -67,7 +67,10 @@ fn a_policy_can_be_asked_before_a_node_has_it() {
     assert_eq!((said["allowed"].as_bool(), said["refused"].as_str()), (Some(true), None), "{said}");
     assert_eq!(said["capabilities"].as_array().map(Vec::len), Some(all.len()), "{said}");
     assert_eq!(said["budgets"]["timers"].as_u64(), Some(DHT.budgets().timers.into()), "{said}");
-    assert!(explain(&whole, &[]).ok().contains("allowed by    rule 1: allow provider "));
+    let whole_text = explain(&whole, &[]);
+    assert!(whole_text.ok().contains("allowed by    rule 1: allow provider "), "{whole_text:?}");
+    assert!(whole_text.ok().contains("admission     an empty node has room for "), "{whole_text:?}");
+    assert_eq!(said["admission"]["limited_by"].as_str(), Some("fuel_per_second"), "{said}");
 
     let denied = format!("{whole}\n[[rule]]\neffect = \"deny\"\nprovider = \"*\"\napplication = \"d*\"\n");
     assert!(explain(&denied, &[]).refused(1).contains("denied by rule 2: deny provider *, application d*"));
@@ -79,6 +82,11 @@ fn a_policy_can_be_asked_before_a_node_has_it() {
     assert!(early.ok().contains("capabilities  "), "{early:?}");
 
     assert!(run(["policy", "check", text(&policy)]).ok().contains("good; rules: 1; what none matches is denied"));
+    let node = run(["policy", "check", text(&policy), "--json"]).json();
+    assert_eq!(node["node"]["applications"].as_u64(), Some(64), "{node}");
+    fs::write(&policy, "[node]\nmemory_bytes = \"1MiB\"\n[defaults.budgets]\nmemory_bytes = \"2MiB\"\n").expect("room");
+    let beyond = run(["policy", "check", text(&policy)]);
+    assert!(beyond.refused(65).contains("line 4, defaults.budgets.memory_bytes: is 2097152, but"), "{beyond:?}");
     fs::write(&policy, "[[rule]]\neffect = \"allow\"\nprovder = \"*\"\n").expect("room");
     let wrong = run(["policy", "check", text(&policy)]);
     assert!(wrong.refused(65).contains("line 3, rule 1.provder: no such key"), "{wrong:?}");
@@ -110,6 +118,7 @@ fn a_node_that_is_not_there_is_one_line() {
         &["dht", "get", "x"],
         &["peerlet", "list"],
         &["send", "--app", &format!("dht@{}", "0".repeat(64)), "--name", "x", "y"],
+        &["peerlet", "top"],
     ] {
         let said = run(line.iter().chain(&nowhere));
         assert!(said.refused(69).contains("127.0.0.1:1"), "{line:?}: {said:?}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use prost_contract::Capability;
 use prost_kbr::{AppId, AppName};
-use prost_package::{Decision, Grant, Package, Policy};
+use prost_package::{Decision, Grant, Package, Policy, Resources};
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -64,6 +64,8 @@ struct Subject {
 struct Summary {
     rules: usize,
     allows_by_default: bool,
+    /// What the node gives all applications together.
+    node: Resources,
 }
 
 /// What it says of one application.
@@ -75,8 +77,17 @@ struct Explanation {
     rule: String,
     /// Why a node would not install it, though the rule allows it.
     refused: Option<String>,
+    /// What a node on which nothing else runs says to it.
+    admission: Option<Admission>,
     #[serde(flatten)]
     granted: Option<Granted>,
+}
+
+/// How often it would fit into an empty node, and what would run out then.
+#[derive(Debug, Serialize)]
+struct Admission {
+    fits: u64,
+    limited_by: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,12 +107,20 @@ pub(super) fn run(command: &PolicyCommand) -> Result<(), Failure> {
 
 fn check(args: &CheckArgs) -> Result<(), Failure> {
     let policy = read_policy(&args.policy)?;
-    let summary = Summary { rules: policy.rules(), allows_by_default: policy.allows_by_default() };
+    let node = policy.totals();
+    let summary = Summary { rules: policy.rules(), allows_by_default: policy.allows_by_default(), node };
     if args.json {
         return output::json(&summary);
     }
     let default = if summary.allows_by_default { "allowed" } else { "denied" };
-    output::line(format!("{}: good; rules: {}; what none matches is {default}", args.policy.display(), summary.rules))
+    output::line(format!("{}: good; rules: {}; what none matches is {default}", args.policy.display(), summary.rules))?;
+    output::line(format!(
+        "applications get together: memory {}, records {}, fuel {} a second, {} places",
+        output::size(node.memory_bytes),
+        output::size(node.storage_bytes),
+        node.fuel_per_second,
+        node.applications
+    ))
 }
 
 fn explain(args: &ExplainArgs) -> Result<(), Failure> {
@@ -110,7 +129,7 @@ fn explain(args: &ExplainArgs) -> Result<(), Failure> {
         (Some(path), ..) => of_package(&policy, &peerlet::read_package(path)?),
         (None, Some(provider), Some(name)) => {
             let app = AppId { provider, name: name.clone() };
-            explanation(&app, policy.decide_app(&app))
+            explanation(&policy, &app, policy.decide_app(&app))
         }
         _ => return Err(Failure::new(exit::USAGE, "name a package, or a provider and an application")),
     };
@@ -142,7 +161,7 @@ fn of_package(policy: &Policy, package: &Package) -> Explanation {
             .or_else(|| refused_imports(grant, package)),
         Decision::Deny { .. } => None,
     };
-    Explanation { refused, ..explanation(&manifest.app(), decision) }
+    Explanation { refused, ..explanation(policy, &manifest.app(), decision) }
 }
 
 /// Why the code could not be linked with this grant.
@@ -158,12 +177,22 @@ fn refused_imports(grant: &Grant, package: &Package) -> Option<String> {
     wasi.map(|interface| format!("its code imports {interface}, and the policy says wasi = \"none\""))
 }
 
-fn explanation(app: &AppId, decision: Decision) -> Explanation {
-    let (allowed, rule, granted) = match decision {
-        Decision::Allow { grant, rule } => (true, rule, Some(granted(grant))),
-        Decision::Deny { rule } => (false, rule, None),
-    };
-    Explanation { app: app.to_string(), allowed, rule, refused: None, granted }
+fn explanation(policy: &Policy, app: &AppId, decision: Decision) -> Explanation {
+    let app = app.to_string();
+    match decision {
+        Decision::Allow { grant, rule } => {
+            let admission = Some(admission(&policy.totals(), &grant));
+            Explanation { app, allowed: true, rule, refused: None, admission, granted: Some(granted(grant)) }
+        }
+        Decision::Deny { rule } => {
+            Explanation { app, allowed: false, rule, refused: None, admission: None, granted: None }
+        }
+    }
+}
+
+fn admission(totals: &Resources, grant: &Grant) -> Admission {
+    let (fits, limit) = totals.room_for(&Resources::of(&grant.budgets));
+    Admission { fits, limited_by: limit.name() }
 }
 
 fn granted(grant: Grant) -> Granted {
@@ -184,7 +213,9 @@ fn print(explanation: &Explanation) -> Result<(), Failure> {
     for (name, number) in &granted.budgets {
         output::line(format!("budget        {name} = {number}"))?;
     }
-    output::line(format!("wasi          {}", granted.wasi))
+    output::line(format!("wasi          {}", granted.wasi))?;
+    let Some(Admission { fits, limited_by }) = &explanation.admission else { return Ok(()) };
+    output::line(format!("admission     an empty node has room for {fits} like it; node.{limited_by} sets the limit"))
 }
 
 /// A policy file, checked.
@@ -213,13 +244,21 @@ mod tests {
     fn what_can_be_said_of_a_name_names_the_rule() {
         let text = "[[rule]]\neffect = \"allow\"\nprovider = \"*\"\napplication = \"d*\"\ncapabilities = [\"timer\"]\n";
         let app = |name: &str| AppId { provider: [7; 32], name: name.parse().expect("a name") };
-        let said = |name| explanation(&app(name), policy(text).decide_app(&app(name)));
+        let said = |name| explanation(&policy(text), &app(name), policy(text).decide_app(&app(name)));
         let dht = said("dht");
         assert!(dht.allowed && dht.rule.starts_with("rule 1: allow provider *"), "{dht:?}");
         assert_eq!(dht.granted.map(|granted| granted.capabilities), Some(vec![Capability::Timer]));
         let other = said("other");
         assert_eq!((other.allowed, other.rule.as_str()), (false, "default: deny"));
-        assert!(other.granted.is_none());
+        assert!(other.granted.is_none() && other.admission.is_none());
+    }
+
+    #[test]
+    fn it_is_said_how_often_an_application_fits() {
+        let text = "default = \"allow\"\n[node]\nmemory_bytes = 100\n[defaults.budgets]\nmemory_bytes = 30\n";
+        let app = AppId { provider: [7; 32], name: "dht".parse().expect("a name") };
+        let said = explanation(&policy(text), &app, policy(text).decide_app(&app)).admission.expect("it is allowed");
+        assert_eq!((said.fits, said.limited_by), (3, "memory_bytes"));
     }
 
     #[test]
