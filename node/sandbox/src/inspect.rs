@@ -7,6 +7,7 @@ use prost_kbr::Refusal;
 use wasmparser::{FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
 use crate::text::clean;
+use crate::types::TypeCounter;
 
 /// Bytes of a component. JavaScript peerlets, which bring their interpreter along, are about 12 MiB.
 pub const COMPONENT_BYTES: usize = 16 << 20;
@@ -125,7 +126,7 @@ pub fn inspect(component: &[u8]) -> Result<Imports, BadComponent> {
     }
     let mut inspection = Inspection::default();
     for payload in Parser::new(0).parse_all(component) {
-        inspection.on_payload(&payload.map_err(invalid)?)?;
+        inspection.on_payload(&payload.map_err(invalid)?, component)?;
     }
     if inspection.handler { Ok(inspection.imports) } else { Err(BadComponent::NoHandler) }
 }
@@ -155,9 +156,10 @@ impl Default for Inspection {
 }
 
 impl Inspection {
-    fn on_payload(&mut self, payload: &Payload<'_>) -> Result<(), BadComponent> {
+    fn on_payload(&mut self, payload: &Payload<'_>, component: &[u8]) -> Result<(), BadComponent> {
         // Before the validator, which would already spend time and memory on them.
         self.counts.add(payload)?;
+        self.counts.add_types(payload, component)?;
         match self.validator.payload(payload).map_err(invalid)? {
             ValidPayload::Func(function, body) => {
                 let mut function = function.into_validator(core::mem::take(&mut self.scratch));
@@ -202,7 +204,6 @@ impl Inspection {
 }
 
 /// How many of each thing a component has, in all its nested parts together.
-#[derive(Default)]
 struct Counts {
     modules: u64,
     components: u64,
@@ -210,7 +211,21 @@ struct Counts {
     functions: u64,
     memories: u64,
     tables: u64,
-    types: u64,
+    types: TypeCounter,
+}
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts {
+            modules: 0,
+            components: 0,
+            instances: 0,
+            functions: 0,
+            memories: 0,
+            tables: 0,
+            types: TypeCounter::new(TYPES),
+        }
+    }
 }
 
 impl Counts {
@@ -228,13 +243,23 @@ impl Counts {
             }
             Payload::MemorySection(section) => (&mut self.memories, section.count(), "memories", MEMORIES),
             Payload::TableSection(section) => (&mut self.tables, section.count(), "tables", TABLES),
-            Payload::TypeSection(section) => (&mut self.types, section.count(), "types", TYPES),
-            Payload::CoreTypeSection(section) => (&mut self.types, section.count(), "types", TYPES),
-            Payload::ComponentTypeSection(section) => (&mut self.types, section.count(), "types", TYPES),
             _ => return Ok(()),
         };
         *count += u64::from(more);
         if *count > limit { Err(BadComponent::TooMany { what, limit }) } else { Ok(()) }
+    }
+
+    fn add_types(&mut self, payload: &Payload<'_>, component: &[u8]) -> Result<(), BadComponent> {
+        match payload {
+            Payload::TypeSection(section) => self.types.module_section(section),
+            Payload::CoreTypeSection(section) => {
+                self.types.core_section(&component[section.range()], section.range().start)
+            }
+            Payload::ComponentTypeSection(section) => {
+                self.types.section(&component[section.range()], section.range().start)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -271,7 +296,7 @@ fn features() -> WasmFeatures {
         | WasmFeatures::COMPONENT_MODEL
 }
 
-fn invalid(error: wasmparser::BinaryReaderError) -> BadComponent {
+pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> BadComponent {
     BadComponent::Invalid(clean(&error.to_string(), NAME_BYTES * 2))
 }
 

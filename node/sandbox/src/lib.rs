@@ -29,6 +29,7 @@ mod signer;
 mod state;
 mod text;
 mod trap;
+mod types;
 mod wasi;
 
 pub use compile::{CompileError, Compiled, Wasi};

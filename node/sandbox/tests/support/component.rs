@@ -20,6 +20,10 @@ pub struct Peerlet {
     core_imports: String,
     module: String,
     memory: String,
+    lib: String,
+    realloc: String,
+    lower_options: String,
+    post_return: Option<String>,
     init: String,
     deliver: String,
     forward: String,
@@ -27,6 +31,14 @@ pub struct Peerlet {
     fired: String,
     serve: String,
 }
+
+/// Gives out memory from 4096 to 61440, round and round.
+const REALLOC: &str = "(local $at i32)
+      (if (i32.gt_u (i32.add (global.get $next) (local.get 3)) (i32.const 61440))
+        (then (global.set $next (i32.const 4096))))
+      (local.set $at (global.get $next))
+      (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get 3)) (i32.const 15)) (i32.const -16)))
+      (local.get $at)";
 
 /// Where a zeroed `result` lies: `ok`.
 pub const OK: &str = "i32.const 16";
@@ -41,6 +53,10 @@ impl Peerlet {
             core_imports: empty(),
             module: empty(),
             memory: "1".to_owned(),
+            lib: empty(),
+            realloc: REALLOC.to_owned(),
+            lower_options: empty(),
+            post_return: None,
             init: OK.to_owned(),
             deliver: OK.to_owned(),
             forward: OK.to_owned(),
@@ -90,6 +106,37 @@ impl Peerlet {
     pub fn memory(mut self, limits: &str) -> Peerlet {
         self.memory = limits.to_owned();
         self
+    }
+
+    /// Fields of the module that has the memory.
+    pub fn lib(mut self, fields: &str) -> Peerlet {
+        self.lib = fields.to_owned();
+        self
+    }
+
+    /// How memory is given out: from the address, the size, the alignment and the new size to the new address.
+    pub fn realloc(mut self, body: &str) -> Peerlet {
+        self.realloc = body.to_owned();
+        self
+    }
+
+    /// What runs after the result of `deliver` has been read.
+    pub fn post_return(mut self, body: &str) -> Peerlet {
+        self.post_return = Some(body.to_owned());
+        self
+    }
+
+    /// The encoding of strings in the calls of interfaces that are given afterwards.
+    pub fn encoding(mut self, name: &str) -> Peerlet {
+        self.lower_options = format!("string-encoding={name}");
+        self
+    }
+
+    /// A resource of its own: `$new`, `$drop-thing`.
+    pub fn resource(self) -> Peerlet {
+        self.import("(type $thing (resource (rep i32)))")
+            .canonical("new", "resource.new $thing", "(param i32) (result i32)")
+            .canonical("drop-thing", "resource.drop $thing", "(param i32)")
     }
 
     /// Component text besides: imports of anything.
@@ -181,7 +228,7 @@ impl Peerlet {
             .function_as("clock", "subscribe-duration", "wait", "(param i64) (result i32)")
     }
 
-    /// WASI's standard error: `$stderr`, `$print`.
+    /// WASI's standard error: `$stderr`, `$print`, `$drop-stream`.
     pub fn wasi_stderr(self) -> Peerlet {
         let text = r#"
           (import "wasi:io/error@0.2.6" (instance $io-error (export "error" (type (sub resource)))))
@@ -201,12 +248,15 @@ impl Peerlet {
             (export "output-stream" (type $output (eq $outer)))
             (export "get-stderr" (func (result (own $output))))))
         "#;
-        self.import(text).function_as("stderr'", "get-stderr", "stderr", "(result i32)").function_as(
-            "streams",
-            "[method]output-stream.blocking-write-and-flush",
-            "print",
-            "(param i32 i32 i32 i32)",
-        )
+        self.import(text)
+            .function_as("stderr'", "get-stderr", "stderr", "(result i32)")
+            .function_as(
+                "streams",
+                "[method]output-stream.blocking-write-and-flush",
+                "print",
+                "(param i32 i32 i32 i32)",
+            )
+            .canonical("drop-stream", "resource.drop $output", "(param i32)")
     }
 
     pub fn log(self) -> Peerlet {
@@ -229,12 +279,17 @@ impl Peerlet {
         self.function_as(interface, name, name, parameters)
     }
 
-    fn function_as(mut self, interface: &str, name: &str, here: &str, parameters: &str) -> Peerlet {
-        self.lowered.push_str(&format!(
-            r#"(core func ${here} (canon lower (func ${interface} "{name}")
-                (memory (core memory $lib "memory")) (realloc (core func $lib "realloc"))))
-            "#
-        ));
+    fn function_as(self, interface: &str, name: &str, here: &str, parameters: &str) -> Peerlet {
+        let options = &self.lower_options;
+        let lowered = format!(
+            r#"lower (func ${interface} "{name}")
+                (memory (core memory $lib "memory")) (realloc (core func $lib "realloc")) {options}"#
+        );
+        self.canonical(here, &lowered, parameters)
+    }
+
+    fn canonical(mut self, here: &str, definition: &str, parameters: &str) -> Peerlet {
+        self.lowered.push_str(&format!("(core func ${here} (canon {definition}))\n            "));
         self.given.push_str(&format!(r#"(export "{here}" (func ${here}))"#));
         self.core_imports.push_str(&format!(r#"(import "host" "{here}" (func ${here} {parameters}))"#));
         self
@@ -246,8 +301,8 @@ impl Peerlet {
     }
 
     fn text(&self) -> String {
-        let Peerlet { imports, lowered, given, core_imports, module, memory, .. } = self;
-        let handlers = self.handlers();
+        let Peerlet { imports, lowered, given, core_imports, module, memory, lib, realloc, .. } = self;
+        let (handlers, exports) = (self.handlers(), self.exports());
         format!(
             r#"(component
   (import "prost:peerlet/types@0.1.0" (instance $types
@@ -275,13 +330,8 @@ impl Peerlet {
   (core module $lib'
     (memory (export "memory") {memory})
     (global $next (mut i32) (i32.const 4096))
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-      (local $at i32)
-      (if (i32.gt_u (i32.add (global.get $next) (local.get 3)) (i32.const 61440))
-        (then (global.set $next (i32.const 4096))))
-      (local.set $at (global.get $next))
-      (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get 3)) (i32.const 15)) (i32.const -16)))
-      (local.get $at)))
+    {lib}
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) {realloc}))
   (core instance $lib (instantiate $lib'))
   {lowered}
   (core instance $host {given})
@@ -291,14 +341,25 @@ impl Peerlet {
     {module}
     {handlers})
   (core instance $main (instantiate $main' (with "lib" (instance $lib)) (with "host" (instance $host))))
-  {EXPORTS})"#
+  {exports})"#
         )
     }
 
+    fn exports(&self) -> String {
+        const DELIVER: &str = r#"(core func $main "deliver")"#;
+        match &self.post_return {
+            Some(_) => EXPORTS.replace(DELIVER, &format!(r#"{DELIVER} (post-return (core func $main "after"))"#)),
+            None => EXPORTS.to_owned(),
+        }
+    }
+
     fn handlers(&self) -> String {
-        let Peerlet { init, deliver, forward, update, fired, serve, .. } = self;
+        let Peerlet { init, deliver, forward, update, fired, serve, post_return, .. } = self;
+        let after = post_return.as_ref().map(|body| format!(r#"(func (export "after") (param i32) {body})"#));
+        let after = after.unwrap_or_default();
         format!(
             r#"
+    {after}
     (func (export "init") (param i32 i32 i32 i32 i32 i32 i32) (result i32) {init})
     (func (export "deliver") {MESSAGE} (result i32) {deliver})
     (func (export "forward") (param $arguments i32) (result i32) {forward})
