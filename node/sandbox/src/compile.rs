@@ -8,6 +8,7 @@ use prost_kbr::Refusal;
 use wasmtime::component::{Component, Linker};
 
 use crate::bindings::PeerletPre;
+use crate::code::Code;
 use crate::engine::Engine;
 use crate::inspect::{BadComponent, Imports, inspect};
 use crate::state::State;
@@ -51,6 +52,11 @@ pub enum CompileError {
 }
 
 impl CompileError {
+    /// With what a compiler said, made fit for a log.
+    pub fn rejected(said: &str) -> CompileError {
+        CompileError::Rejected(clean(said, MESSAGE_BYTES))
+    }
+
     /// What the node answers.
     pub fn refusal(&self) -> Refusal {
         match self {
@@ -80,20 +86,30 @@ impl Compiled {
         granted: &BTreeSet<Capability>,
         wasi: Wasi,
     ) -> Result<Compiled, CompileError> {
-        let imports = inspect(component)?;
-        if let Some(name) = imports.capabilities.difference(granted).next() {
-            return Err(CompileError::MissingCapability { name: *name });
+        let imports = admit(component, granted, wasi)?;
+        let pre = guarded(|| link(engine, &Component::from_binary(engine.wasmtime(), component)?, granted, wasi))?;
+        Ok(Compiled { pre, imports })
+    }
+
+    /// Inspects and links a component whose code comes from elsewhere: from a compiler in a process of its own, or from
+    /// a disk. `code` is asked for the code of the component with this BLAKE3 digest, after the inspection.
+    pub fn with_code<E: From<CompileError>>(
+        engine: &Engine,
+        component: &[u8],
+        granted: &BTreeSet<Capability>,
+        wasi: Wasi,
+        code: impl FnOnce(&[u8; 32]) -> Result<Code, E>,
+    ) -> Result<Compiled, E> {
+        let imports = admit(component, granted, wasi)?;
+        let digest = blake3::hash(component);
+        let code = code(digest.as_bytes())?;
+        if !code.fits(engine, digest.as_bytes()) {
+            return Err(
+                CompileError::Rejected("its code is of another component or for another engine".to_owned()).into()
+            );
         }
-        if let (Wasi::None, Some(name)) = (wasi, imports.wasi.first()) {
-            return Err(CompileError::NoWasi { name: name.clone() });
-        }
-        // The compiler has panicked on valid components before; nothing of it is used again after that.
-        let compiled = catch_unwind(AssertUnwindSafe(|| link(engine, component, granted, wasi)));
-        match compiled {
-            Ok(Ok(pre)) => Ok(Compiled { pre, imports }),
-            Ok(Err(error)) => Err(CompileError::Rejected(clean(&format!("{error:#}"), MESSAGE_BYTES))),
-            Err(_) => Err(CompileError::Rejected("the compiler failed".to_owned())),
-        }
+        let pre = guarded(|| link(engine, &code.load(engine)?, granted, wasi))?;
+        Ok(Compiled { pre, imports })
     }
 
     /// What the component imports.
@@ -106,13 +122,32 @@ impl Compiled {
     }
 }
 
+/// What can be said of a component before it is compiled.
+fn admit(component: &[u8], granted: &BTreeSet<Capability>, wasi: Wasi) -> Result<Imports, CompileError> {
+    let imports = inspect(component)?;
+    if let Some(name) = imports.capabilities.difference(granted).next() {
+        return Err(CompileError::MissingCapability { name: *name });
+    }
+    if let (Wasi::None, Some(name)) = (wasi, imports.wasi.first()) {
+        return Err(CompileError::NoWasi { name: name.clone() });
+    }
+    Ok(imports)
+}
+
+/// The compiler has panicked on valid components before; nothing of it is used again after that.
+pub(crate) fn guarded<T>(compile: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, CompileError> {
+    match catch_unwind(AssertUnwindSafe(compile)) {
+        Ok(compiled) => compiled.map_err(|error| CompileError::rejected(&format!("{error:#}"))),
+        Err(_) => Err(CompileError::Rejected("the compiler failed".to_owned())),
+    }
+}
+
 fn link(
     engine: &Engine,
-    component: &[u8],
+    component: &Component,
     granted: &BTreeSet<Capability>,
     wasi: Wasi,
 ) -> wasmtime::Result<PeerletPre<State>> {
-    let component = Component::from_binary(engine.wasmtime(), component)?;
     let mut linker = Linker::new(engine.wasmtime());
     host::link_types(&mut linker)?;
     for capability in granted {
@@ -121,5 +156,5 @@ fn link(
     if wasi == Wasi::Inert {
         wasi::link(&mut linker)?;
     }
-    PeerletPre::new(linker.instantiate_pre(&component)?)
+    PeerletPre::new(linker.instantiate_pre(component)?)
 }

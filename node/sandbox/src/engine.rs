@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use crate::code::fingerprint;
+
 /// One tick of the clock that stops handlers which take too long.
 pub const TICK: Duration = Duration::from_millis(10);
 
@@ -52,6 +54,7 @@ pub struct Engine {
 struct Inner {
     wasmtime: wasmtime::Engine,
     pooling: bool,
+    fingerprint: [u8; 32],
 }
 
 impl Engine {
@@ -60,10 +63,21 @@ impl Engine {
         if options.pooled_instances > 0
             && let Ok(wasmtime) = wasmtime::Engine::new(&pooled(&options))
         {
-            return Ok(Engine { inner: Arc::new(Inner { wasmtime, pooling: true }) });
+            return Ok(Engine::of(wasmtime, true));
         }
-        let wasmtime = wasmtime::Engine::new(&on_demand()).map_err(|error| EngineError(format!("{error:#}")))?;
-        Ok(Engine { inner: Arc::new(Inner { wasmtime, pooling: false }) })
+        Ok(Engine::of(made(&on_demand())?, false))
+    }
+
+    /// Makes an engine that only compiles, for an engine that [is pooling](Engine::is_pooling) or one that is not. It has
+    /// no pool, which a process with little address space would have no room for.
+    pub fn for_compiling(pooling: bool) -> Result<Engine, EngineError> {
+        let config = if pooling { config() } else { on_demand() };
+        Ok(Engine::of(made(&config)?, false))
+    }
+
+    fn of(wasmtime: wasmtime::Engine, pooling: bool) -> Engine {
+        let fingerprint = fingerprint(&wasmtime);
+        Engine { inner: Arc::new(Inner { wasmtime, pooling, fingerprint }) }
     }
 
     /// Whether instances come from a pool.
@@ -92,9 +106,18 @@ impl Engine {
         Ok(Ticker { stop: Some(stop), thread: Some(thread) })
     }
 
+    /// A digest of the compiler, its settings and this machine: code runs on engines with the same one.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.inner.fingerprint
+    }
+
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
     }
+}
+
+fn made(config: &Config) -> Result<wasmtime::Engine, EngineError> {
+    wasmtime::Engine::new(config).map_err(|error| EngineError(format!("{error:#}")))
 }
 
 /// The clock's thread; dropping it stops the clock.

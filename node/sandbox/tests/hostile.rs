@@ -651,3 +651,17 @@ fn a_handler_of_another_shape_does_not_run() {
     }
     neighbour.assert_unharmed();
 }
+
+#[test]
+fn code_that_is_compiled_already_is_not_taken_from_anyone() {
+    let engine = engine();
+    let code = prost_sandbox::Code::compile(&engine, &Peerlet::new().build()).expect("it compiles");
+    let mut sealed = Vec::new();
+    code.write(&prost_sandbox::SealKey::new([1; 32]), &mut sealed).expect("a vector has room");
+    assert_eq!(inspect(&sealed), Err(BadComponent::NotAComponent));
+    // Without the header it is what wasmtime itself would run.
+    assert_eq!(&sealed[120..124], b"\x7fELF");
+    assert_eq!(inspect(&sealed[120..]), Err(BadComponent::NotAComponent));
+    let refused = Compiled::compile(&engine, &sealed[120..], &BTreeSet::new(), Wasi::None).err();
+    assert_eq!(refused, Some(CompileError::Bad(BadComponent::NotAComponent)));
+}
