@@ -8,6 +8,7 @@ use prost_node::admin_client::AdminError;
 use prost_node::standard::DHT;
 use prost_tests::{Node, Plan, Ring, allow_within, package, provider, small_budgets};
 
+use crate::bomb::bomb;
 use crate::component::{OK, Peerlet};
 
 const LOOP: &str = "(loop $again (br $again)) unreachable";
@@ -112,6 +113,32 @@ fn a_component_that_is_none_is_refused() {
     assert_eq!(status, 403);
     assert!(error.contains("bad-component"), "{error}");
     assert_counted(&ring[0], "bad-component", 1.0);
+    assert_unharmed(&ring[0]);
+}
+
+#[test]
+fn a_component_that_no_compiler_gets_to_the_end_of_is_refused_while_the_node_goes_on() {
+    let ring = ring();
+    let large = package(&provider(), "large", bomb(20_000), &[]);
+    std::thread::scope(|scope| {
+        let install = scope.spawn(|| refused(&ring[0], &large));
+        while !install.is_finished() {
+            let start = std::time::Instant::now();
+            assert_unharmed(&ring[0]);
+            assert!(start.elapsed() < Duration::from_secs(10), "the node waited\n{}", ring[0].tail());
+        }
+        let (status, error) = install.join().expect("it is answered");
+        assert_eq!(status, 403);
+        assert!(error.contains("its compiler"), "{error}");
+    });
+    assert_counted(&ring[0], "bad-component", 1.0);
+    let stopped = [("result", "stopped")];
+    ring[0].until_metric("prost_compiles_total", &stopped, 1.0);
+    // It is not tried again, under any name.
+    refused(&ring[0], &package(&provider(), "renamed", bomb(20_000), &[]));
+    assert_eq!(ring[0].metric("prost_compiles_total", &stopped), 1.0);
+    // What comes after it is compiled.
+    ring[0].install(&package(&provider(), "small", Peerlet::new().build(), &[]));
     assert_unharmed(&ring[0]);
 }
 

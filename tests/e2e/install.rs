@@ -202,3 +202,22 @@ fn a_policy_that_denies_stops_what_runs() {
     ring.install(&DHT.package(&provider()));
     assert_eq!(ring[0].dht().get(b"name").expect("the dht answers").as_deref(), Some(&b"value"[..]));
 }
+
+#[test]
+fn a_node_that_starts_again_compiles_nothing() {
+    let mut ring = Plan::of(3).start();
+    ring.install(&DHT.package(&provider()));
+    ring[0].dht().put(b"name", &mut &b"value"[..]).expect("it is stored");
+    let compiled = |node: &Node| node.metric("prost_compiles_total", &[]);
+    let cached = |node: &Node, found| node.metric("prost_compile_cache_total", &[("result", found)]);
+    assert_eq!((compiled(&ring[0]), cached(&ring[0], "hit"), cached(&ring[0], "miss")), (1.0, 0.0, 1.0));
+
+    ring[0].kill();
+    ring.restart(0);
+
+    let runs = |node: &Node| node.status().peerlets.iter().any(|peerlet| peerlet.state == "running");
+    ring.until("it runs again", PATIENCE, || runs(&ring[0]));
+    ring[0].until_metric("prost_compile_cache_total", &[("result", "hit")], 1.0);
+    assert_eq!((compiled(&ring[0]), cached(&ring[0], "miss")), (0.0, 0.0));
+    assert_eq!(ring[0].dht().get(b"name").expect("the dht answers").as_deref(), Some(&b"value"[..]));
+}

@@ -11,6 +11,8 @@ mod partition;
 mod ring;
 mod send;
 
+#[path = "../../node/daemon/tests/compiler/bomb.rs"]
+mod bomb;
 #[allow(dead_code, unreachable_pub, reason = "the sandbox's own tests use the rest of it")]
 #[path = "../../node/sandbox/tests/support/component.rs"]
 mod component;

@@ -255,7 +255,9 @@ impl Driver {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Compiled { app, generation, micros, result } => {
+            Done::Compiled { app, generation, work, result } => {
+                self.parts.metrics.observe_compile(work);
+                let micros = work.micros();
                 if self.parts.workers.is_current(&app, generation) {
                     self.give(Input::Compiled { app, micros, result });
                 } else {

@@ -7,6 +7,7 @@ pub mod actor;
 pub mod admin;
 pub mod admin_client;
 pub mod cli;
+pub mod compiler;
 pub mod config;
 pub mod demo;
 pub mod dht_client;

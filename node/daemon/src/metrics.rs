@@ -15,11 +15,15 @@ use prometheus::{
 use prost_kbr::Refusal;
 use prost_manager::{Node, Source};
 
+use crate::compiler::{Ended, Work};
 use crate::metrics::peerlets::Peerlets;
 use crate::transport::{Direction, Refused, Transport};
 
 /// Sources of an application's code, as label values; a URL is one that this version does not take yet.
 const SOURCES: [Source; 3] = Source::ALL;
+/// Whether compiled code was on disk, as label values.
+const HIT: &str = "hit";
+const MISS: &str = "miss";
 
 /// Every series of a node.
 pub struct Metrics {
@@ -42,6 +46,9 @@ pub struct Metrics {
     installs: IntCounterVec,
     refusals: IntCounterVec,
     malformed: IntCounterVec,
+    compiles: IntCounterVec,
+    compile_seconds: Histogram,
+    compile_cache: IntCounterVec,
     commit_seconds: Histogram,
     commit_writes: Histogram,
     commit_bytes: IntCounter,
@@ -103,6 +110,17 @@ impl Metrics {
                 "Parts of frames that the programmable layer could not read.",
                 &["part"],
             )?,
+            compiles: make.counters("prost_compiles_total", "Components compiled, by how it ended.", &["result"])?,
+            compile_seconds: make.histogram(
+                "prost_compile_duration_seconds",
+                "Time of compiling one component.",
+                &[0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 20.0],
+            )?,
+            compile_cache: make.counters(
+                "prost_compile_cache_total",
+                "Looks for compiled code on disk, by whether it was there.",
+                &["result"],
+            )?,
             commit_seconds: make.histogram(
                 "prost_storage_commit_duration_seconds",
                 "Time of one transaction, fsync included.",
@@ -135,6 +153,12 @@ impl Metrics {
         for source in SOURCES {
             self.installs.with_label_values(&[source.name()]);
         }
+        for ended in Ended::ALL {
+            self.compiles.with_label_values(&[ended.name()]);
+        }
+        for found in [HIT, MISS] {
+            self.compile_cache.with_label_values(&[found]);
+        }
     }
 
     /// The text that Prometheus reads, format 0.0.4.
@@ -159,6 +183,18 @@ impl Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
         self.commit_writes.observe(writes as f64);
         self.commit_bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn observe_compile(&self, work: Work) {
+        match work {
+            Work::Nothing => {}
+            Work::Cached => self.compile_cache.with_label_values(&[HIT]).inc(),
+            Work::Compiled { ended, took } => {
+                self.compile_cache.with_label_values(&[MISS]).inc();
+                self.compiles.with_label_values(&[ended.name()]).inc();
+                self.compile_seconds.observe(took.as_secs_f64());
+            }
+        }
     }
 
     /// Brings what the machine and the transport count by themselves up to date.
@@ -287,13 +323,33 @@ fn gauge(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Metrics;
+    use super::*;
+
+    #[test]
+    fn a_compile_is_counted_by_its_end_and_by_where_its_code_was() {
+        let metrics = Metrics::new().unwrap();
+        let took = Duration::from_millis(5);
+        for work in [Work::Nothing, Work::Cached, Work::Compiled { ended: Ended::Rejected, took }] {
+            metrics.observe_compile(work);
+        }
+        let text = String::from_utf8(metrics.render()).unwrap();
+        for line in [
+            "prost_compiles_total{result=\"rejected\"} 1",
+            "prost_compiles_total{result=\"ok\"} 0",
+            "prost_compile_cache_total{result=\"hit\"} 1",
+            "prost_compile_cache_total{result=\"miss\"} 1",
+            "prost_compile_duration_seconds_count 1",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
 
     #[test]
     fn every_series_has_a_help_text_and_known_labels_start_at_zero() {
         let text = String::from_utf8(Metrics::new().unwrap().render()).unwrap();
         assert!(text.contains("prost_peerlet_rejected_total{reason=\"denied\"} 0"), "{text}");
         assert!(text.contains("prost_connections_refused_total{reason=\"wrong_ring\"} 0"));
+        assert!(text.contains("prost_compiles_total{result=\"stopped\"} 0"));
         let types = text.lines().filter(|line| line.starts_with("# TYPE prost_")).count();
         let helps =
             text.lines().filter(|line| line.starts_with("# HELP prost_") && line.split(' ').count() > 4).count();

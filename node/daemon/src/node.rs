@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, Admin, Token, TokenError};
+use crate::compiler::{Cache, ChildCompiler, Compiler};
 use crate::config::{Config, ConfigError};
 use crate::driver::{Clock, Driver, DriverError, Inboxes, Parts};
 use crate::exit;
@@ -126,7 +127,8 @@ async fn serve(config: Config) -> Result<(), NodeError> {
         }),
     )?;
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
-    let workers = Workers::start(threads, signers(identity, admission), done_sender)?;
+    let compiler = compiler(&data, &identity)?;
+    let workers = Workers::start(threads, compiler, signers(identity, admission), done_sender)?;
     let metrics = Arc::new(Metrics::new().expect("the series are well named"));
     let (ask_sender, asks) = mpsc::channel(admin::QUEUE);
     let admin = start_admin(&config, &data, ask_sender, metrics.clone())?;
@@ -160,6 +162,13 @@ async fn serve(config: Config) -> Result<(), NodeError> {
     let _ = data.dir().remove_file(NODE_FILE);
     tracing::info!("the node has left");
     Ok(ended?)
+}
+
+fn compiler(data: &DataDir, identity: &Identity) -> Result<Compiler, NodeError> {
+    let child = ChildCompiler::this_program().map_err(|error| NodeError::System("this program has no path", error))?;
+    let cache = Cache::open(data, identity)
+        .map_err(|error| NodeError::System("the directory of compiled code cannot be opened", error))?;
+    Ok(Compiler::in_child(child, Some(cache)))
 }
 
 fn network(config: &Config) -> transport::Settings {

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use bytes::Bytes;
 use prost_contract::{Execution, Limits};
 use prost_kbr::{AppId, Refusal};
 use prost_manager::RunEvent;
 use prost_package::Grant;
-use prost_sandbox::{Compiled, Engine, EngineError, EngineOptions, SharedRecords, Signer, Ticker, Wasi};
+use prost_sandbox::{Compiled, Engine, EngineError, EngineOptions, SharedRecords, Signer, Ticker};
 use tokio::sync::mpsc::Sender;
 
 use crate::actor::Actor;
+use crate::compiler::{Compiler, Work};
 
 /// Jobs that may wait for one thread. The manager has at most one batch of an application under way, and knows at most
 /// 256 applications: the queue is never full.
@@ -29,8 +29,8 @@ pub enum Done {
         app: AppId,
         /// Which start of it.
         generation: u64,
-        /// How long it took.
-        micros: u64,
+        /// What that took.
+        work: Work,
         /// If not, why.
         result: Result<(), (Refusal, String)>,
     },
@@ -72,7 +72,12 @@ pub struct Workers {
 
 impl Workers {
     /// Starts `count` threads for peerlets and one for the compiler. They end when this is dropped.
-    pub fn start(count: usize, signers: Signers, done: Sender<Done>) -> Result<Workers, EngineError> {
+    pub fn start(
+        count: usize,
+        compiler: Compiler,
+        signers: Signers,
+        done: Sender<Done>,
+    ) -> Result<Workers, EngineError> {
         let engine = Engine::new(EngineOptions::default())?;
         let ticker = engine.start_ticker()?;
         let threads: Vec<SyncSender<Job>> = (0..count.max(1))
@@ -83,10 +88,10 @@ impl Workers {
                 jobs
             })
             .collect();
-        let (compiler, queue) = sync_channel(QUEUE);
+        let (components, queue) = sync_channel(QUEUE);
         let workers = threads.clone();
-        spawn("compiler".to_owned(), move || compile_all(&engine, &queue, &workers, &signers, &done));
-        Ok(Workers { compiler, threads, generations: BTreeMap::new(), _ticker: ticker })
+        spawn("compiler".to_owned(), move || compile_all(compiler, &engine, &queue, &workers, &signers, &done));
+        Ok(Workers { compiler: components, threads, generations: BTreeMap::new(), _ticker: ticker })
     }
 
     /// Compiles a component; answered by [`Done::Compiled`].
@@ -140,6 +145,7 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 }
 
 fn compile_all(
+    mut compiler: Compiler,
     engine: &Engine,
     queue: &Receiver<Compile>,
     workers: &[SyncSender<Job>],
@@ -147,10 +153,7 @@ fn compile_all(
     done: &Sender<Done>,
 ) {
     while let Ok(Compile { app, generation, component, grant, worker }) = queue.recv() {
-        let wasi = if grant.wasi { Wasi::Inert } else { Wasi::None };
-        let began = Instant::now();
-        let compiled = Compiled::compile(engine, &component, &grant.capabilities, wasi);
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (compiled, work) = compiler.compile(engine, &component, &grant);
         let result = match compiled {
             Ok(compiled) => {
                 let (compiled, limits, signer) = (Box::new(compiled), grant.limits(), signers(&app));
@@ -162,7 +165,7 @@ fn compile_all(
             }
             Err(error) => Err((error.refusal(), error.to_string())),
         };
-        if done.blocking_send(Done::Compiled { app, generation, micros, result }).is_err() {
+        if done.blocking_send(Done::Compiled { app, generation, work, result }).is_err() {
             return;
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost_certs::{Admission, CertificateAuthority, Identity, UnixTime, Validity};
 use prost_kbr::{AppId, NodeId, Peer};
 use prost_manager::{Input, Node, Settings};
+use prost_node::compiler::Compiler;
 use prost_node::driver::{Clock, Driver, Inboxes, Parts};
 use prost_node::metrics::Metrics;
 use prost_node::store::{DataDir, Store};
@@ -108,7 +109,7 @@ async fn middle(
     let on_commit = Box::new(move |batch| drop(batch_sender.blocking_send(batch)));
     let store = Store::open(&data, me.id, on_commit).expect("a store");
     let signers = Arc::new(|_: &AppId| -> Arc<dyn Signer> { unreachable!("no peerlet is started") });
-    let workers = Workers::start(1, signers, done_sender).expect("a sandbox");
+    let workers = Workers::start(1, Compiler::here(), signers, done_sender).expect("a sandbox");
     let settings = Settings {
         ring: prost_kbr::Config::default(),
         policy: Arc::new(Policy::default_only(true)),

@@ -4,6 +4,7 @@
 //! and what to do next, and ends with a code of [`exit`].
 
 mod cert;
+mod compile;
 mod demo;
 mod dht;
 mod failure;
@@ -76,6 +77,9 @@ enum Command {
     Status(status::StatusArgs),
     /// Ask a node whether it is a member of its ring.
     Health(status::HealthArgs),
+    /// Compile a component for a node.
+    #[command(hide = true)]
+    Compile(compile::CompileArgs),
 }
 
 /// Runs the command of this process, and says how it went.
@@ -117,6 +121,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Sim(args) => sim::run(args),
         Command::Status(args) => status::status(args),
         Command::Health(args) => status::health(args),
+        Command::Compile(args) => compile::run(args),
     }
 }
 
