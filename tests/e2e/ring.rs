@@ -94,7 +94,7 @@ fn a_node_comes_back_with_its_id_its_packages_and_its_records() {
     for node in ring.nodes() {
         let status = node.status();
         assert_eq!(status.peerlets.len(), 1, "{status:?}");
-        assert_eq!(status.peerlets[0].version.as_deref(), Some("0.1.0"));
+        assert_eq!(status.peerlets[0].version.as_deref(), Some("0.2.0"));
         assert_eq!(
             node.dht().get(b"kept").expect("the dht answers").as_deref(),
             Some(&b"value"[..]),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_kbr::{Change, Dispatch, Failure, Key, NodeId, RingView};
+use prost_kbr::{Change, Dispatch, Failure, Interval, Key, NodeId, RingView};
 
 /// One call of the contract's `handler` interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,9 @@ pub struct Request {
 pub struct Context {
     /// The ring as the node knows it.
     pub view: Arc<RingView>,
+    /// Ranges that the node has become responsible for and whose records are still on their way: there is no telling what
+    /// is there.
+    pub settling: Arc<[Interval]>,
     /// Wall clock, milliseconds since 1970.
     pub now_ms: u64,
     /// Monotonic clock, nanoseconds since an arbitrary origin.

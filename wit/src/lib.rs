@@ -15,7 +15,9 @@ pub use effect::{Effect, Execution, LogLevel, Outcome, Receipt, Trap, TrapKind, 
 pub use event::{Context, Event, Message, Request, Start};
 pub use limits::Limits;
 pub use prost_kbr::Verdict;
-pub use records::{Place, Records, Unavailable, record_bytes};
+pub use records::{
+    Change, Copies, Entry, Kept, Place, Point, Records, Shelf, TOMBSTONE_MS, Unavailable, Version, record_bytes,
+};
 
 /// Package and version of the contract, as component imports name it.
 pub const CONTRACT: &str = "prost:peerlet@0.1.0";

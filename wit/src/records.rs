@@ -1,7 +1,8 @@
-//! How a handler reads records.
+//! How a handler reads records, and how nodes keep them.
 
 use bytes::Bytes;
-use prost_kbr::{Interval, Key};
+use prost_kbr::{AppId, Interval, Key, NodeId};
+use serde::{Deserialize, Serialize};
 
 /// Where a record lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,4 +42,94 @@ const OVERHEAD: u64 = 64;
 /// What a record of these lengths is charged.
 pub const fn record_bytes(name: usize, value: usize) -> u64 {
     name as u64 + value as u64 + OVERHEAD
+}
+
+/// How long a keyed record that was deleted, or has expired, is remembered, in milliseconds: two days. A copy that was
+/// away for longer brings it back.
+pub const TOMBSTONE_MS: u64 = 48 * 3600 * 1000;
+
+/// Orders the writes of one keyed record, on whatever nodes they were made: by a hybrid logical clock (Kulkarni et al.,
+/// OPODIS 2014), and where two are alike by the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// Milliseconds since 1970, times 65,536, and a counter.
+    pub at: u64,
+    /// The node that wrote.
+    pub node: NodeId,
+}
+
+/// A keyed record as nodes keep and copy it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The newest one counts.
+    pub version: Version,
+    /// The value; none where the record was deleted or has expired.
+    pub value: Option<Bytes>,
+    /// When the value expires, and when a deletion is forgotten: milliseconds since 1970. None for a value that stays.
+    pub expires: Option<u64>,
+}
+
+/// Which keyed record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Point {
+    /// Where on the ring.
+    pub key: Key,
+    /// Under which name.
+    #[serde(with = "serde_bytes")]
+    pub name: Vec<u8>,
+}
+
+/// A keyed record without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Which.
+    pub point: Point,
+    /// Of the copy that is here.
+    pub version: Version,
+}
+
+/// A change of one record, as the disk is told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A record of the node.
+    Node {
+        /// Which.
+        name: Vec<u8>,
+        /// The value and when it expires (milliseconds since 1970); none deletes.
+        value: Option<(Bytes, Option<u64>)>,
+    },
+    /// A keyed record, unless the one that is there is as new or newer.
+    Keep(Point, Kept),
+    /// The copy of a keyed record goes, unless the one that is there is newer than this.
+    Drop(Point, Version),
+}
+
+impl Change {
+    /// Bytes of the name and the value.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Change::Node { name, value } => name.len() + value.as_ref().map_or(0, |(value, _)| value.len()),
+            Change::Keep(point, kept) => point.name.len() + kept.value.as_ref().map_or(0, Bytes::len),
+            Change::Drop(point, _) => point.name.len(),
+        }
+    }
+}
+
+/// The keyed records of one application on one node, as nodes compare and copy them: deleted and expired ones included,
+/// durable or not.
+pub trait Copies {
+    /// Those in `range`, in ring order from the range's start and then by name, after `after`, at most `max`.
+    fn entries(&self, range: Interval, after: Option<&Point>, max: usize) -> Result<Vec<Entry>, Unavailable>;
+
+    /// One of them.
+    fn kept(&self, point: &Point) -> Result<Option<Kept>, Unavailable>;
+}
+
+/// All records of a node.
+pub trait Shelf {
+    /// The applications that may have keyed records here, in order.
+    fn apps(&self) -> Vec<AppId>;
+
+    /// One application's keyed records.
+    fn copies(&self, app: &AppId) -> Box<dyn Copies + '_>;
 }

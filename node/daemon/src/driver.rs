@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, Outcome, Time};
-use prost_manager::{CallFailure, Input, InstallFailure, Node, NotDurable, Output};
+use prost_manager::{CallFailure, Found, Input, InstallFailure, Node, NotDurable, Output};
 use prost_package::Policy;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::ask::{Ask, Lists};
+use crate::looker::{Looked, Looker};
 use crate::metrics::Metrics;
 use crate::status;
 use crate::store::{Batch, Store, StoreError};
@@ -69,6 +70,8 @@ pub struct Inboxes {
     pub done: mpsc::Receiver<Done>,
     /// From the store.
     pub committed: mpsc::Receiver<Batch>,
+    /// What was looked up in it.
+    pub looked: mpsc::Receiver<Looked>,
     /// A policy that has been read anew.
     pub policies: mpsc::Receiver<Arc<Policy>>,
     /// Ends the node: it leaves the ring first.
@@ -83,6 +86,8 @@ pub struct Parts {
     pub transport: Transport,
     /// Its disk.
     pub store: Store,
+    /// Who looks things up in it.
+    pub looker: Looker,
     /// Its sandbox.
     pub workers: Workers,
     /// Its time.
@@ -164,6 +169,7 @@ impl Driver {
                 () = self.parts.transport.next(&mut arrivals) => {}
                 Some(batch) = self.inboxes.committed.recv() => self.on_batch(batch),
                 Some(done) = self.inboxes.done.recv() => self.on_done(done),
+                Some(looked) = self.inboxes.looked.recv() => self.on_looked(looked),
                 Some(ask) = self.inboxes.asks.recv() => self.on_ask(ask),
                 Some(policy) = self.inboxes.policies.recv() => self.give(Input::SetPolicy(policy)),
                 () = tokio::time::sleep_until(deadline.into()) => {}
@@ -186,6 +192,10 @@ impl Driver {
         for _ in 0..TURN {
             let Ok(done) = self.inboxes.done.try_recv() else { break };
             self.on_done(done);
+        }
+        for _ in 0..TURN {
+            let Ok(looked) = self.inboxes.looked.try_recv() else { break };
+            self.on_looked(looked);
         }
         for _ in 0..TURN {
             let Ok(ask) = self.inboxes.asks.try_recv() else { break };
@@ -272,6 +282,10 @@ impl Driver {
         }
     }
 
+    fn on_looked(&mut self, Looked { look, found }: Looked) {
+        self.give(Input::Looked { look, found });
+    }
+
     fn on_ask(&mut self, ask: Ask) {
         self.replies.next += 1;
         let request = self.replies.next;
@@ -347,7 +361,12 @@ impl Driver {
                 self.parts.workers.run(app, events, records, used);
             }
             Output::Stop(app) => self.parts.workers.stop(app),
-            Output::Commit { commit, app, writes } => self.commit(commit, app, writes),
+            Output::Commit { commit, app, changes } => self.commit(commit, app, changes),
+            Output::Look { look, at } => {
+                if !self.parts.looker.ask(look, at) {
+                    self.give(Input::Looked { look, found: Found::Unavailable });
+                }
+            }
             Output::SavePackage(package) => {
                 let app = package.manifest.manifest().app();
                 let saved = self.parts.store.save_package(&app, package.encode().into());
@@ -378,8 +397,8 @@ impl Driver {
         }
     }
 
-    fn commit(&mut self, commit: u64, app: AppId, writes: Vec<prost_contract::Write>) {
-        match self.parts.store.submit(&app, commit, writes) {
+    fn commit(&mut self, commit: u64, app: AppId, changes: Vec<prost_contract::Change>) {
+        match self.parts.store.submit(&app, commit, changes) {
             Ok(()) => {
                 self.commits.insert(commit, app);
             }

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod dht_client;
 pub mod driver;
 pub mod exit;
+pub mod looker;
 pub mod metrics;
 pub mod node;
 pub mod simulated;

@@ -21,6 +21,7 @@ use crate::compiler::{Cache, ChildCompiler, Compiler};
 use crate::config::{Config, ConfigError};
 use crate::driver::{Clock, Driver, DriverError, Inboxes, Parts};
 use crate::exit;
+use crate::looker::Looker;
 use crate::metrics::Metrics;
 use crate::store::{Batch, DataDir, Store, StoreError};
 use crate::transport::{self, Limits, Transport, TransportError};
@@ -129,6 +130,9 @@ async fn serve(config: Config) -> Result<(), NodeError> {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
     let compiler = compiler(&data, &identity)?;
     let workers = Workers::start(threads, compiler, signers(identity, admission), done_sender)?;
+    let (looked_sender, looked) = mpsc::channel(RESULTS);
+    let looker = Looker::start(store.shelf(), looked_sender)
+        .map_err(|error| NodeError::System("no thread can be started", error))?;
     let metrics = Arc::new(Metrics::new().expect("the series are well named"));
     let (ask_sender, asks) = mpsc::channel(admin::QUEUE);
     let admin = start_admin(&config, &data, ask_sender, metrics.clone())?;
@@ -139,6 +143,7 @@ async fn serve(config: Config) -> Result<(), NodeError> {
         ring: config.kbr(),
         policy: Arc::new(config.policy.clone()),
         wall_origin_ms: clock.wall_origin_ms(),
+        newest_version: store.newest_version(),
     };
     let node = Node::new(me, settings, seed(), clock.now());
     let (policy_sender, policies) = mpsc::channel(1);
@@ -146,8 +151,8 @@ async fn serve(config: Config) -> Result<(), NodeError> {
     let signals = tokio::task::spawn_local(watch_signals(config.clone(), policy_sender, stop_sender));
 
     let restored = store.packages()?;
-    let parts = Parts { node, transport, store, workers, clock, metrics, ring: config.ring.clone() };
-    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, policies, stop });
+    let parts = Parts { node, transport, store, looker, workers, clock, metrics, ring: config.ring.clone() };
+    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, looked, policies, stop });
     for (app, bytes) in restored {
         match Package::decode(bytes) {
             Ok(package) => driver.handle(Input::Restore(package)),

@@ -25,12 +25,12 @@ pub struct Standard {
 /// Values at ring keys: put, get, remove, list.
 pub const DHT: Standard = Standard {
     name: "dht",
-    version: (0, 1, 0),
+    version: (0, 2, 0),
     component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/dht.wasm")),
     capabilities: &[
         (Capability::Route, "finds the nodes that hold a value"),
         (Capability::Storage, "keeps the values"),
-        (Capability::Timer, "repairs the number of copies"),
+        (Capability::Timer, "asks again where no answer comes"),
         (Capability::Client, "answers programs on the node's machine"),
         (Capability::Log, "tells what goes wrong"),
     ],

@@ -58,11 +58,13 @@ pub enum Refusal {
     QueueFull,
     /// The node is leaving the ring.
     Leaving,
+    /// The key's records are still on their way to the node.
+    Settling,
 }
 
 impl Refusal {
     /// Every refusal, in a fixed order: for tables and metrics.
-    pub const ALL: [Refusal; 10] = [
+    pub const ALL: [Refusal; 11] = [
         Refusal::Denied,
         Refusal::MissingCapability,
         Refusal::OverBudget,
@@ -73,6 +75,7 @@ impl Refusal {
         Refusal::InitFailed,
         Refusal::QueueFull,
         Refusal::Leaving,
+        Refusal::Settling,
     ];
 
     /// The kebab-case name, as in metrics and JSON.
@@ -88,6 +91,7 @@ impl Refusal {
             Refusal::InitFailed => "init-failed",
             Refusal::QueueFull => "queue-full",
             Refusal::Leaving => "leaving",
+            Refusal::Settling => "settling",
         }
     }
 }

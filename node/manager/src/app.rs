@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use prost_contract::{Effect, Event, Start, Verdict, Write};
+use prost_contract::{Effect, Event, Start, Verdict};
 use prost_kbr::{AppId, NodeId, Refusal, Time};
 use prost_package::{Grant, Manifest, Package};
 
@@ -58,16 +58,17 @@ pub(crate) struct Waiting {
 pub(crate) struct Uncommitted {
     /// The commit to wait for; none where nothing was written, or it is durable.
     pub(crate) commit: Option<u64>,
+    /// Keyed writes that other replicas must have first.
+    pub(crate) spreads: BTreeSet<u64>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) end: End,
     bytes: usize,
 }
 
 impl Uncommitted {
-    pub(crate) fn new(commit: Option<u64>, writes: &[Write], effects: Vec<Effect>, end: End) -> Uncommitted {
-        let written: usize = writes.iter().map(write_bytes).sum();
+    pub(crate) fn new(written: usize, effects: Vec<Effect>, end: End) -> Uncommitted {
         let bytes = written + effects.iter().map(effect_bytes).sum::<usize>();
-        Uncommitted { commit, effects, end, bytes }
+        Uncommitted { commit: None, spreads: BTreeSet::new(), effects, end, bytes }
     }
 }
 
@@ -382,17 +383,24 @@ impl App {
         }
     }
 
+    /// Enough replicas have what this spread brought them.
+    pub(crate) fn spread(&mut self, number: u64) {
+        for entry in &mut self.uncommitted {
+            entry.spreads.remove(&number);
+        }
+    }
+
     /// Takes the first event whose effects wait for nothing any more, and for no other's.
     pub(crate) fn pop_durable(&mut self) -> Option<Uncommitted> {
-        self.uncommitted.front().filter(|entry| entry.commit.is_none())?;
+        self.uncommitted.front().filter(|entry| entry.commit.is_none() && entry.spreads.is_empty())?;
         let entry = self.uncommitted.pop_front()?;
         self.uncommitted_bytes -= entry.bytes;
         Some(entry)
     }
 
-    /// Takes the event of this commit and all that ran after it.
-    pub(crate) fn take_from(&mut self, commit: u64) -> VecDeque<Uncommitted> {
-        let at = self.uncommitted.iter().position(|entry| entry.commit == Some(commit));
+    /// Takes the first event of which this holds and all that ran after it.
+    pub(crate) fn take_from(&mut self, lost: impl Fn(&Uncommitted) -> bool) -> VecDeque<Uncommitted> {
+        let at = self.uncommitted.iter().position(lost);
         let taken = self.uncommitted.split_off(at.unwrap_or(self.uncommitted.len()));
         self.uncommitted_bytes -= taken.iter().map(|entry| entry.bytes).sum::<usize>();
         taken
@@ -411,10 +419,6 @@ fn event_bytes(event: &Event) -> usize {
         Event::Serve(request) => request.body.len() + request.method.len(),
         Event::Init(_) | Event::Update(_) | Event::Fired { .. } | Event::Failed { .. } => 0,
     }
-}
-
-fn write_bytes(write: &Write) -> usize {
-    write.name.len() + write.value.as_ref().map_or(0, |(value, _)| value.len())
 }
 
 fn effect_bytes(effect: &Effect) -> usize {

@@ -15,6 +15,7 @@ impl Node {
         let Some(header) = self.read_header(&routed.header) else {
             return self.refuse(answer, Refusal::BadPackage);
         };
+        let Some((routed, previous)) = self.hold(routed, previous, &header.app) else { return };
         let event = Event::Deliver(message(&routed, previous.id));
         self.consider_upgrade(&header, [previous, routed.envelope.origin]);
         self.dispatch(&header.app, Waiting { event, answer }, &[previous, routed.envelope.origin]);
@@ -54,7 +55,7 @@ impl Node {
                 self.start_compile(id);
                 self.park(id, waiting);
             }
-            Some(Phase::Failed { .. }) | None => self.start_fetch(id, waiting, way),
+            Some(Phase::Failed { .. }) | None => self.start_fetch(id, Some(waiting), way),
             Some(Phase::Fetching(_) | Phase::Compiling | Phase::Starting | Phase::Running) => self.park(id, waiting),
         }
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_contract::{Context, Event, Execution, LogLevel, Write};
+use prost_contract::{Change, Context, Event, Execution, LogLevel};
 use prost_kbr::{AppId, Dispatch, Failure, Header, Key, Message, NodeId, Outcome, Peer, Refusal};
 use prost_package::{Grant, Package, Policy, SignedManifest};
+
+use crate::records::{Found, Look};
 
 /// What can happen to a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +86,13 @@ pub enum Input {
         commit: u64,
         /// The bytes of records that the application now has; an error where the writes are not durable.
         result: Result<u64, NotDurable>,
+    },
+    /// Answers [`Output::Look`].
+    Looked {
+        /// Which.
+        look: u64,
+        /// The answer: what [`look`](crate::look) gives.
+        found: Found,
     },
     /// The operator's policy has changed.
     SetPolicy(Arc<Policy>),
@@ -178,7 +187,7 @@ pub enum Output {
     /// Drop the application's instance and its compiled code. What is under way for it, in the compiler or in the
     /// sandbox, is not answered.
     Stop(AppId),
-    /// Make these writes of one event durable, all or none, and visible to the application's next events at once.
+    /// Make these changes durable, all or none, and visible to the application's next events at once.
     /// Answered by [`Input::Committed`], in order for an application. Where the answer is an error, the commits of the
     /// same application that the driver has not taken yet are withdrawn.
     Commit {
@@ -187,7 +196,15 @@ pub enum Output {
         /// The application.
         app: AppId,
         /// In order.
-        writes: Vec<Write>,
+        changes: Vec<Change>,
+    },
+    /// Look something up in the store, pending changes included; [`look`](crate::look) does it. Answered by
+    /// [`Input::Looked`].
+    Look {
+        /// Comes back in the answer.
+        look: u64,
+        /// What.
+        at: Look,
     },
     /// Keep the package, so that it is there after a restart.
     SavePackage(Package),

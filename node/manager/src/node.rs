@@ -17,6 +17,7 @@ use crate::calls::Calls;
 use crate::fetch::Fetch;
 use crate::io::{Input, Output, Search};
 use crate::ledger::{Line, Usage, cut};
+use crate::records::{RecordFrame, RecordStats, Records};
 use crate::status::{AppState, AppStatus, Installation, Stats};
 use crate::timers::Timers;
 
@@ -35,6 +36,32 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     /// Wall clock at [`Time::ZERO`], milliseconds since 1970.
     pub wall_origin_ms: u64,
+    /// The newest version among the keyed records in the node's store, [`Version::at`](prost_contract::Version::at); zero
+    /// where it has none. What this node writes is newer.
+    pub newest_version: u64,
+}
+
+/// What a commit is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Committing {
+    /// An event's writes.
+    Event(AppId),
+    /// Records that a comparison with a peer has brought.
+    Session { app: AppId, number: u64 },
+    /// Records that a peer wants to be kept here.
+    Store { app: AppId, from: Peer, request: u64 },
+    /// Copies that are not needed here any more.
+    Drop { app: AppId },
+}
+
+impl Committing {
+    pub(crate) fn app(&self) -> &AppId {
+        let (Committing::Event(app)
+        | Committing::Session { app, .. }
+        | Committing::Store { app, .. }
+        | Committing::Drop { app }) = self;
+        app
+    }
 }
 
 /// The whole node: routing and applications. See the crate's documentation for how it is driven.
@@ -56,8 +83,9 @@ pub struct Node {
     routes: BTreeMap<u64, u64>,
     pub(crate) calls: Calls,
     pub(crate) timers: Timers,
-    /// Commits that are not answered yet. Every one belongs to an event of its application.
-    pub(crate) commits: BTreeMap<u64, AppId>,
+    /// Commits that are not answered yet.
+    pub(crate) commits: BTreeMap<u64, Committing>,
+    pub(crate) records: Records,
     pub(crate) next_id: u64,
     next_request: u64,
     next_commit: u64,
@@ -88,6 +116,7 @@ impl Node {
             calls: Calls::default(),
             timers: Timers::default(),
             commits: BTreeMap::new(),
+            records: Records::new(settings.newest_version),
             next_id: u64::from_be_bytes(*head) >> 1,
             next_request: 0,
             next_commit: 0,
@@ -102,10 +131,7 @@ impl Node {
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
         match input {
-            Input::Ring(input) => {
-                self.on_ring_input(&input);
-                self.ring.handle(self.now, input);
-            }
+            Input::Ring(input) => self.on_ring_input(input),
             Input::Install { request, package } => self.start_install(request, package),
             Input::Restore(package) => self.start_restore(package),
             Input::Remove { request, app } => self.on_remove(request, &app),
@@ -117,6 +143,7 @@ impl Node {
             Input::Compiled { app, micros, result } => self.on_compiled(&app, micros, result),
             Input::Ran { app, executions } => self.on_ran(&app, executions),
             Input::Committed { commit, result } => self.on_committed(commit, result),
+            Input::Looked { look, found } => self.on_looked(look, found),
             Input::SetPolicy(policy) => self.on_policy(policy),
         }
         self.settle();
@@ -149,7 +176,8 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<(Time, Option<TimerKind>)> {
         let ring = self.ring.poll_timeout().map(|(at, kind)| (at, Some(kind)));
         let apps = self.apps.values().flat_map(|app| [app.fetch().map(Fetch::deadline), app.runnable_at()]).flatten();
-        let others = apps.chain(self.timers.earliest()).chain(self.calls.earliest()).min().map(|at| (at, None));
+        let others = apps.chain(self.timers.earliest()).chain(self.calls.earliest()).chain(self.records.wake());
+        let others = others.min().map(|at| (at, None));
         ring.into_iter().chain(others).min_by_key(|(at, _)| *at)
     }
 
@@ -205,25 +233,39 @@ impl Node {
         &self.stats
     }
 
+    /// Counters of keyed records.
+    pub fn record_stats(&self) -> &RecordStats {
+        &self.records.stats
+    }
+
+    /// Whether the records of some keys that this node is responsible for are still on their way here.
+    pub fn is_settling(&self) -> bool {
+        self.records.settling().next().is_some()
+    }
+
     /// Lets routing and applications act on each other until both have nothing more to do.
     fn settle(&mut self) {
         loop {
             while let Some(output) = self.ring.poll_output() {
                 self.on_ring_output(output);
             }
-            let Some(app) = self.ready.pop_first() else { break };
-            self.run_next(&app);
+            match self.ready.pop_first() {
+                Some(app) => self.run_next(&app),
+                None if self.tend_records() => {}
+                None => break,
+            }
         }
         #[cfg(debug_assertions)]
         self.check_admission();
     }
 
-    fn on_ring_input(&mut self, input: &prost_kbr::Input) {
+    fn on_ring_input(&mut self, input: prost_kbr::Input) {
         match input {
-            prost_kbr::Input::Leave => self.leaving = true,
-            prost_kbr::Input::Disconnected { id } => self.on_source_lost(*id),
+            prost_kbr::Input::Leave if !std::mem::replace(&mut self.leaving, true) && self.start_farewell() => return,
+            prost_kbr::Input::Disconnected { id } => self.on_source_lost(id),
             _ => {}
         }
+        self.ring.handle(self.now, input);
     }
 
     fn on_ring_output(&mut self, output: Ring) {
@@ -241,6 +283,7 @@ impl Node {
             Ring::Deliver { routed, previous } => self.on_deliver(routed, previous),
             Ring::Ended(outcome) => self.on_ended(outcome),
             Ring::Update(change) => self.on_change(change),
+            Ring::Upper { from, payload } if RecordFrame::is_meant(&payload) => self.on_record_frame(from, &payload),
             Ring::Upper { from, payload } => self.on_code_frame(from, &payload),
         }
     }
@@ -273,6 +316,9 @@ impl Node {
     }
 
     fn on_ended(&mut self, outcome: Outcome) {
+        if self.on_strays_owner(&outcome) {
+            return;
+        }
         if let Some(request) = self.routes.remove(&outcome.id) {
             self.outbox.push_back(Output::Routed { request, outcome });
             return;
@@ -290,6 +336,17 @@ impl Node {
     }
 
     fn on_change(&mut self, change: Change) {
+        self.records.dirty = true;
+        match change {
+            Change::Gained(range) if self.policy.allows_anything() => return self.on_gained(range),
+            Change::Lost(_) => self.on_lost(),
+            _ => {}
+        }
+        self.tell_change(change);
+    }
+
+    /// Tells the applications of a change.
+    pub(crate) fn tell_change(&mut self, change: Change) {
         let told: Vec<AppId> = self
             .apps
             .values_mut()
@@ -374,10 +431,13 @@ impl Node {
         self.next_request
     }
 
-    pub(crate) fn take_commit(&mut self, app: &AppId) -> u64 {
+    /// Has these changes made durable; the number of the commit.
+    pub(crate) fn commit(&mut self, app: &AppId, committing: Committing, changes: Vec<prost_contract::Change>) -> u64 {
         self.next_commit += 1;
-        self.commits.insert(self.next_commit, app.clone());
-        self.next_commit
+        let commit = self.next_commit;
+        self.commits.insert(commit, committing);
+        self.outbox.push_back(Output::Commit { commit, app: app.clone(), changes });
+        commit
     }
 
     pub(crate) fn remember(&mut self, installation: Installation) {

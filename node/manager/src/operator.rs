@@ -186,7 +186,7 @@ impl Node {
         self.apps.remove(id);
         self.admission.release(id);
         self.ready.remove(id);
-        self.commits.retain(|_, owner| owner != id);
+        self.commits.retain(|_, committing| committing.app() != id);
         self.stats.executions.retain(|(owner, ..), _| owner != id);
     }
 }

@@ -21,17 +21,21 @@ pub(crate) const MAX_APPS: usize = Resources::MAX_APPLICATIONS as usize;
 const MAX_FETCHES: usize = 8;
 
 impl Node {
-    pub(crate) fn start_fetch(&mut self, id: &AppId, waiting: Waiting, way: &[Peer]) {
+    /// Begins to fetch an application. `waiting` is what waits for it, where something does.
+    pub(crate) fn start_fetch(&mut self, id: &AppId, waiting: Option<Waiting>, way: &[Peer]) {
+        let refuse = |node: &mut Node, waiting: Option<Waiting>, refusal| {
+            waiting.into_iter().for_each(|waiting| node.refuse(waiting.answer, refusal));
+        };
         if let Decision::Deny { .. } = self.policy.decide_app(id) {
-            return self.refuse(waiting.answer, Refusal::Denied);
+            return refuse(self, waiting, Refusal::Denied);
         }
         let fetching = self.apps.values().filter(|app| matches!(app.phase, Phase::Fetching(_))).count();
         if fetching >= MAX_FETCHES || !self.make_room(id) {
-            return self.refuse(waiting.answer, Refusal::QueueFull);
+            return refuse(self, waiting, Refusal::QueueFull);
         }
         let fetch = Fetch::new(id.clone(), self.sources(way), self.now);
         let mut app = App::new(id.clone(), Phase::Fetching(Box::new(fetch)), self.now);
-        if let Err(answer) = app.enqueue(waiting) {
+        if let Some(Err(answer)) = waiting.map(|waiting| app.enqueue(waiting)) {
             return self.refuse(answer, Refusal::QueueFull);
         }
         if let Some(failed) = self.apps.remove(id) {

@@ -1,13 +1,14 @@
 //! Running events: batches to the sandbox, writes to the store, and only then effects to the world.
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use prost_contract::{Context, Execution, LogLevel, Outcome};
-use prost_kbr::{AppId, Failure, Handling, Verdict};
+use prost_contract::{Change, Context, Execution, LogLevel, Outcome};
+use prost_kbr::{AppId, Failure, Handling, Interval, Verdict};
 
 use crate::app::{Answer, End, Phase, Uncommitted, Waiting};
 use crate::io::{CallFailure, NotDurable, Output, RunEvent};
-use crate::node::Node;
+use crate::node::{Committing, Node};
 
 /// How long an application whose writes were not taken is given for the disk to catch up.
 const DISK_PAUSE: Duration = Duration::from_millis(500);
@@ -33,10 +34,12 @@ impl Node {
         let used = app.usage.storage_bytes;
         app.under_way = batch.iter().cloned().collect();
         let view = self.ring.view();
+        let settling: Arc<[Interval]> = self.records.settling().collect();
         let mut events = Vec::with_capacity(batch.len());
         for waiting in batch {
             let context = Context {
                 view: view.clone(),
+                settling: settling.clone(),
                 now_ms: self.now_ms(),
                 monotonic_ns: now.as_micros().saturating_mul(1000),
                 seed: self.event_seed(),
@@ -126,22 +129,22 @@ impl Node {
                     return Some(Fault::Init { line, gone: true });
                 }
                 self.note(id, LogLevel::Warn, format!("{name} trapped: {line}"));
-                self.push_uncommitted(id, Uncommitted::new(None, &[], Vec::new(), End::Trapped(answer, line)));
+                self.push_uncommitted(id, Uncommitted::new(0, Vec::new(), End::Trapped(answer, line)));
                 return Some(Fault::Trap);
             }
             (Outcome::Refused(line), Answer::Start) => return Some(Fault::Init { line, gone: false }),
             (Outcome::Refused(line), answer) => {
-                self.push_uncommitted(id, Uncommitted::new(None, &[], Vec::new(), End::Refused(answer, line)));
+                self.push_uncommitted(id, Uncommitted::new(0, Vec::new(), End::Refused(answer, line)));
                 return None;
             }
             (Outcome::Verdict(verdict), answer @ Answer::Passage { .. }) => End::Verdict(answer, verdict),
             (Outcome::Done | Outcome::Verdict(_), answer) => End::Done(answer),
         };
-        let commit = (!run.writes.is_empty()).then(|| self.take_commit(id));
-        self.push_uncommitted(id, Uncommitted::new(commit, &run.writes, run.effects, end));
-        if let Some(commit) = commit {
-            self.outbox.push_back(Output::Commit { commit, app: id.clone(), writes: run.writes });
-        }
+        let (changes, spreads) = self.stamp(id, run.writes);
+        let mut entry = Uncommitted::new(changes.iter().map(Change::bytes).sum(), run.effects, end);
+        entry.spreads = spreads;
+        entry.commit = (!changes.is_empty()).then(|| self.commit(id, Committing::Event(id.clone()), changes));
+        self.push_uncommitted(id, entry);
         None
     }
 
@@ -153,30 +156,47 @@ impl Node {
 
     /// The store has answered.
     pub(crate) fn on_committed(&mut self, commit: u64, result: Result<u64, NotDurable>) {
-        let Some(id) = self.commits.remove(&commit) else { return };
-        let Some(app) = self.apps.get_mut(&id) else { return };
+        let Some(committing) = self.commits.remove(&commit) else { return };
+        let id = committing.app().clone();
+        if let (Ok(used), Some(app)) = (result, self.apps.get_mut(&id)) {
+            app.usage.storage_bytes = used;
+        }
+        let Committing::Event(_) = committing else { return self.on_records_committed(committing, result.is_ok()) };
         match result {
-            Ok(used) => {
-                app.usage.storage_bytes = used;
-                app.committed(commit);
+            Ok(_) => {
+                if let Some(app) = self.apps.get_mut(&id) {
+                    app.committed(commit);
+                }
             }
-            Err(NotDurable) => self.on_not_durable(&id, commit),
+            Err(NotDurable) => self.on_not_durable(&id, |entry| entry.commit == Some(commit)),
         }
         self.release(&id);
         self.ready.insert(id);
     }
 
-    /// Writes are lost. The event that made them has not happened, nor has any that ran after it and may have read
-    /// them; the instance remembers them and goes too.
-    fn on_not_durable(&mut self, id: &AppId, commit: u64) {
+    /// Replicas have acknowledged what an event wrote, or too few of them in time.
+    pub(crate) fn on_spread(&mut self, id: &AppId, number: u64, good: bool) {
+        if !good {
+            self.on_not_durable(id, |entry| entry.spreads.contains(&number));
+        } else if let Some(app) = self.apps.get_mut(id) {
+            app.spread(number);
+        }
+        self.release(id);
+        self.ready.insert(id.clone());
+    }
+
+    /// Writes are lost, or not safe. The event that made them has not happened, nor has any that ran after it and may
+    /// have read them; the instance remembers them and goes too.
+    fn on_not_durable(&mut self, id: &AppId, which: impl Fn(&Uncommitted) -> bool) {
         let until = self.now + DISK_PAUSE;
         let Some(app) = self.apps.get_mut(id) else { return };
-        let lost = app.take_from(commit);
+        let lost = app.take_from(which);
         app.paused_until = app.paused_until.max(until);
         let runs = matches!(app.phase, Phase::Running | Phase::Starting);
-        self.outbox.retain(|output| !matches!(output, Output::Commit { app, .. } if app == id));
+        let withdrawn = self.withdraw_commits(id);
         let mut starting = false;
         for mut entry in lost {
+            self.forget_spreads(entry.spreads.iter().copied());
             if let Some(commit) = entry.commit {
                 self.commits.remove(&commit);
             }
@@ -189,6 +209,20 @@ impl Node {
             self.halt(id);
             self.start_compile(id);
         }
+        withdrawn.into_iter().for_each(|committing| self.on_records_committed(committing, false));
+    }
+
+    /// Takes back what the store has not been told yet; gives those commits that are no event's.
+    fn withdraw_commits(&mut self, id: &AppId) -> Vec<Committing> {
+        let of_app = |output: &Output| match output {
+            Output::Commit { app, commit, .. } if app == id => Some(*commit),
+            _ => None,
+        };
+        let withdrawn: Vec<u64> = self.outbox.iter().filter_map(of_app).collect();
+        self.outbox.retain(|output| of_app(output).is_none());
+        let is_event = |commit: &u64| matches!(self.commits.get(commit), Some(Committing::Event(_)));
+        let others: Vec<u64> = withdrawn.into_iter().filter(|commit| !is_event(commit)).collect();
+        others.iter().filter_map(|commit| self.commits.remove(commit)).collect()
     }
 
     /// Lets the effects go that wait for nothing any more, in order.

@@ -169,6 +169,11 @@ impl Policy {
         self.allow_by_default
     }
 
+    /// Whether there is anything at all that it may allow.
+    pub fn allows_anything(&self) -> bool {
+        self.allow_by_default || self.rules.iter().any(|rule| rule.effect == Effect::Allow)
+    }
+
     /// What can be said before the manifest is there: a denial is final, an allowance is not. The grant is that of the
     /// first rule that may come to decide, and the most that it gives.
     pub fn decide_app(&self, app: &AppId) -> Decision {

@@ -68,6 +68,8 @@ pub struct Applications {
 impl Applications {
     /// How long a disk takes to make writes durable, where nobody says: one `fsync` of an SSD without a capacitor.
     pub const COMMIT: Duration = Duration::from_millis(4);
+    /// How long a node takes to look something up in its store, in microseconds.
+    pub(crate) const LOOK_US: u64 = 200;
     /// Fuel that a node burns in a microsecond. A unit is about one WebAssembly instruction, and compiled code with an
     /// account of fuel does about so many of them.
     pub const FUEL_PER_US: u64 = 1_000;

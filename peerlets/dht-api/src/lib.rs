@@ -35,8 +35,8 @@ pub const MAX_LIST: u32 = 128;
 /// Longest life that a value can be given, in seconds: ten years.
 pub const MAX_EXPIRES_IN: u64 = 10 * 365 * 24 * 3600;
 
-/// Stores a value, in place of one of the same key and name. Answered by [`Stored`] once the value is durable on at
-/// least two nodes, or on the only one there is.
+/// Stores a value, in place of one of the same key and name. Answered by [`Stored`] once the value is durable on most of
+/// the nodes that hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Put {
@@ -56,7 +56,7 @@ pub struct Put {
 pub struct Stored {
     /// The version that the value has now; each is greater than all before it at this key and name.
     pub version: u64,
-    /// How many nodes are known to hold it.
+    /// How many nodes hold it, or soon will.
     pub replicas: u32,
 }
 
@@ -83,8 +83,8 @@ pub struct Found {
     pub from: Id,
 }
 
-/// Removes a value. Answered by [`Stored`], whether there was one or not; a note of the removal is kept for an hour, so
-/// that no old copy brings the value back.
+/// Removes a value. Answered by [`Stored`], whether there was one or not; the nodes remember the removal for
+/// a while, so that no old copy brings the value back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remove {
@@ -117,19 +117,4 @@ pub struct Listed {
     pub names: Vec<ByteBuf>,
     /// Where the next page starts: its [`List::after`]; none after the last page.
     pub next: Option<ByteBuf>,
-}
-
-/// The operator's settings for the application, as CBOR; none at all stand for the default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Nodes that hold a value, from 1 to 8.
-    pub replicas: u32,
-}
-
-impl Default for Settings {
-    /// Three copies: a value survives any one node, and its repair another.
-    fn default() -> Settings {
-        Settings { replicas: 3 }
-    }
 }

@@ -7,13 +7,13 @@ use core::convert::Infallible;
 use minicbor::data::Type;
 use minicbor::decode::{Decode, Decoder, Error};
 use minicbor::encode::{self, Encoder};
-use prost_dht_api::{GET, LIST, MAX_LIST, PUT, REMOVE, Refusal, Settings};
+use prost_dht_api::{GET, LIST, MAX_LIST, PUT, REMOVE, Refusal};
 use prost_peerlet::cbor::Bytes;
 use prost_peerlet::{Key, Request};
 
 use crate::message::{Action, Answer, Found};
 
-/// Every field that a request or the settings can have.
+/// Every field that a request can have.
 #[derive(Default)]
 struct Fields {
     key: Option<Key>,
@@ -23,7 +23,6 @@ struct Fields {
     prefix: Option<Bytes>,
     after: Option<Bytes>,
     max: Option<u32>,
-    replicas: Option<u32>,
 }
 
 /// What a request asks for, and at which key.
@@ -38,12 +37,6 @@ pub(crate) fn parse(request: &Request) -> Result<(Key, Action), Refusal> {
     let (key, action) = action(&request.method, fields)
         .ok_or_else(|| Refusal::BadRequest(format!("'{}' lacks a field", request.method)))?;
     action.fault().map_or(Ok((key, action)), |fault| Err(Refusal::BadRequest(fault.to_owned())))
-}
-
-/// The operator's settings.
-pub(crate) fn settings(bytes: &[u8]) -> Result<Settings, Error> {
-    let fields = fields(bytes, &["replicas"])?;
-    Ok(Settings { replicas: fields.replicas.ok_or(Error::message("no field 'replicas'"))? })
 }
 
 /// The body of an answer.
@@ -88,8 +81,7 @@ fn fields(bytes: &[u8], known: &[&str]) -> Result<Fields, Error> {
             "expires_in" => once(&mut fields.expires_in, &mut decoder)?,
             "prefix" => once(&mut fields.prefix, &mut decoder)?,
             "after" => once(&mut fields.after, &mut decoder)?,
-            "max" => once(&mut fields.max, &mut decoder)?,
-            _ => once(&mut fields.replicas, &mut decoder)?,
+            _ => once(&mut fields.max, &mut decoder)?,
         }
     }
     if decoder.position() == bytes.len() { Ok(fields) } else { Err(Error::message("bytes after the request")) }
@@ -125,16 +117,6 @@ fn listed(encoder: &mut Encoder<Vec<u8>>, names: &[Bytes], next: Option<&Bytes>)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn settings_are_read_as_the_api_writes_them_and_nothing_else() {
-        let written = serde_cbor::to_vec(&Settings { replicas: 5 }).expect("encodes");
-
-        assert_eq!(settings(&written).map(|settings| settings.replicas).ok(), Some(5));
-        assert!(settings(&written[..written.len() - 1]).is_err());
-        assert!(settings(&[0xa0]).is_err());
-        assert!(settings(&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).is_err());
-    }
 
     #[test]
     fn a_field_that_is_unknown_twice_there_or_missing_is_a_fault() {

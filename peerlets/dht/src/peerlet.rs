@@ -6,29 +6,19 @@ use std::time::SystemTime;
 use prost_dht_api::Refusal;
 use prost_peerlet::route::RouteError;
 use prost_peerlet::storage::{self, Place, StorageError};
-use prost_peerlet::{
-    Change, Error, Failure, Key, KeyRange, Message, NodeId, Peerlet, Request, Result, Start, client, log, route, timer,
-};
+use prost_peerlet::{Failure, Key, Message, NodeId, Peerlet, Request, Result, client, log, route, timer};
 
 use crate::dht::Dht;
-use crate::host::{Host, StoreFailed};
+use crate::host::Host;
 
 impl Peerlet for Dht {
-    fn init(&mut self, start: Start) -> Result {
-        self.handle_init(&mut Node, &start.settings).map_err(Error::new)
-    }
-
     fn deliver(&mut self, message: Message) -> Result {
-        self.handle_deliver(&mut Node, message);
+        self.handle_deliver(&mut Node, &message);
         Ok(())
     }
 
-    fn update(&mut self, change: Change) {
-        self.handle_update(&mut Node, change);
-    }
-
-    fn fired(&mut self, _timer: u64, tag: u64) {
-        self.handle_fired(&mut Node, tag);
+    fn fired(&mut self, _timer: u64, _tag: u64) {
+        self.handle_fired(&mut Node);
     }
 
     fn serve(&mut self, request: Request) -> Result {
@@ -56,8 +46,8 @@ impl Host for Node {
         route::myself()
     }
 
-    fn replica_set(&self, key: Key, max: u32) -> Vec<NodeId> {
-        route::replica_set(key, max).nodes
+    fn replicas(&self, key: Key, max: u32) -> u32 {
+        u32::try_from(route::replica_set(key, max).nodes.len()).unwrap_or(max)
     }
 
     fn route(&mut self, key: Key, payload: &[u8]) -> core::result::Result<u64, Refusal> {
@@ -67,12 +57,14 @@ impl Host for Node {
         })
     }
 
-    fn send(&mut self, to: NodeId, payload: &[u8]) -> Option<u64> {
-        route::send(to, payload).ok()
+    fn send(&mut self, to: NodeId, payload: &[u8]) {
+        if route::send(to, payload).is_err() {
+            log::warn("an answer could not be sent");
+        }
     }
 
-    fn get(&self, key: Key, name: &[u8]) -> core::result::Result<Option<Vec<u8>>, StoreFailed> {
-        absent_elsewhere(storage::get(Place::At(key), name))
+    fn get(&self, key: Key, name: &[u8]) -> core::result::Result<Option<Vec<u8>>, Refusal> {
+        storage::get(Place::At(key), name).map_err(refusal)
     }
 
     fn put(
@@ -81,12 +73,12 @@ impl Host for Node {
         name: &[u8],
         value: &[u8],
         expires_in: Option<u64>,
-    ) -> core::result::Result<(), StoreFailed> {
-        storage::put(Place::At(key), name, value, expires_in.map(Duration::from_secs)).map_err(|_| StoreFailed)
+    ) -> core::result::Result<(), Refusal> {
+        storage::put(Place::At(key), name, value, expires_in.map(Duration::from_secs)).map_err(refusal)
     }
 
-    fn delete(&mut self, key: Key, name: &[u8]) -> core::result::Result<(), StoreFailed> {
-        storage::delete(Place::At(key), name).map_err(|_| StoreFailed)
+    fn delete(&mut self, key: Key, name: &[u8]) -> core::result::Result<(), Refusal> {
+        storage::delete(Place::At(key), name).map_err(refusal)
     }
 
     fn names(
@@ -95,12 +87,8 @@ impl Host for Node {
         prefix: &[u8],
         after: Option<&[u8]>,
         max: u32,
-    ) -> core::result::Result<Vec<Vec<u8>>, StoreFailed> {
-        absent_elsewhere(storage::names(Place::At(key), prefix, after, max))
-    }
-
-    fn keys(&self, after: Option<Key>, max: u32) -> core::result::Result<Vec<Key>, StoreFailed> {
-        storage::keys(KeyRange::WHOLE, after, max).map_err(|_| StoreFailed)
+    ) -> core::result::Result<Vec<Vec<u8>>, Refusal> {
+        storage::names(Place::At(key), prefix, after, max).map_err(refusal)
     }
 
     fn respond(&mut self, request: u64, outcome: core::result::Result<&[u8], &str>) {
@@ -110,8 +98,8 @@ impl Host for Node {
         }
     }
 
-    fn set_timer(&mut self, after_ms: u64, tag: u64) -> bool {
-        timer::set(Duration::from_millis(after_ms), tag).is_ok()
+    fn set_timer(&mut self, after_ms: u64) -> bool {
+        timer::set(Duration::from_millis(after_ms), 0).is_ok()
     }
 
     fn log(&mut self, line: &str) {
@@ -119,10 +107,10 @@ impl Host for Node {
     }
 }
 
-/// Nothing is to be found here at a key that belongs elsewhere.
-fn absent_elsewhere<T: Default>(read: core::result::Result<T, StorageError>) -> core::result::Result<T, StoreFailed> {
-    match read {
-        Err(StorageError::NotHere) => Ok(T::default()),
-        read => read.map_err(|_| StoreFailed),
+/// A key that is not here, or not yet, is one that the message should have gone elsewhere for.
+fn refusal(error: StorageError) -> Refusal {
+    match error {
+        StorageError::NotHere => Refusal::Unreachable,
+        StorageError::OverQuota | StorageError::TooLarge | StorageError::Unavailable => Refusal::Storage,
     }
 }

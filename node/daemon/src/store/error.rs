@@ -41,6 +41,14 @@ pub enum StoreError {
         /// What could be read.
         known: u32,
     },
+    /// An older program wrote the records, and this one cannot read them.
+    #[error("the store has format {found}, and this program reads format {known} alone")]
+    OlderFormat {
+        /// What is there.
+        found: u32,
+        /// What can be read.
+        known: u32,
+    },
     /// The file is damaged, or is no store.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
@@ -64,7 +72,7 @@ impl StoreError {
         match self {
             StoreError::Directory { .. } | StoreError::Locked { .. } => exit::CANNOT_CREATE,
             StoreError::OtherNode { .. } => exit::CONFIG,
-            StoreError::NewerFormat { .. } | StoreError::Corrupt(_) => exit::DATA,
+            StoreError::NewerFormat { .. } | StoreError::OlderFormat { .. } | StoreError::Corrupt(_) => exit::DATA,
             StoreError::Disk(_) | StoreError::Overloaded | StoreError::TooManyApps(_) | StoreError::Closed => {
                 exit::INTERNAL
             }

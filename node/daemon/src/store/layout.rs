@@ -2,17 +2,19 @@
 //!
 //! The key of a record is `application (u32) | 0 | name` or `application (u32) | 1 | ring key (20 bytes) | name`, all big
 //! endian, so that the records of a place, and the ring keys of a range, stand next to each other in ring order. The
-//! stored value is `expiry (u64, milliseconds since 1970) | checksum (8 bytes) | value`. The checksum is over the key
-//! too, so that a record in the wrong place is found out.
+//! stored value is `expiry (u64, milliseconds since 1970) | checksum (8 bytes) | value`, and that of a keyed record
+//! `expiry | checksum | version (u64) | its node (20 bytes) | 1 | value`, or `… | 0` for one that was deleted. The
+//! checksum is over the key too, so that a record in the wrong place is found out.
 
-use prost_contract::{Place, record_bytes};
+use bytes::Bytes;
+use prost_contract::{Kept, Place, Point, Version, record_bytes};
 use prost_kbr::{Id, Key};
 use redb::TableDefinition;
 
 use super::error::StoreError;
 
 /// Format of the database that this program writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Format, owner, next application number.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// In [`META`]: the format, a u32.
@@ -39,6 +41,42 @@ const TAG_AT: u8 = 1;
 const EXPIRY_LEN: usize = 8;
 const CHECKSUM_LEN: usize = 8;
 const HEAD_LEN: usize = EXPIRY_LEN + CHECKSUM_LEN;
+const VERSION_LEN: usize = 8 + Id::LEN + 1;
+
+/// A record's value as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Milliseconds since 1970, or [`NEVER`].
+    pub(super) expires: u64,
+    /// Of a keyed record.
+    pub(super) version: Option<Version>,
+    /// None for a keyed record that was deleted or has expired.
+    pub(super) value: Option<Bytes>,
+}
+
+impl Stored {
+    /// Whether there is something to read.
+    pub(super) fn is_live(&self, now_ms: u64) -> bool {
+        self.value.is_some() && self.expires > now_ms
+    }
+
+    /// Its length in the database.
+    pub(super) fn len(&self) -> usize {
+        HEAD_LEN + self.version.map_or(0, |_| VERSION_LEN) + self.value.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// A keyed record as nodes copy it; none for a record of the node.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let expires = (self.expires != NEVER).then_some(self.expires);
+        Some(Kept { version: self.version?, value: self.value.clone(), expires })
+    }
+}
+
+impl From<Kept> for Stored {
+    fn from(kept: Kept) -> Stored {
+        Stored { expires: kept.expires.unwrap_or(NEVER), version: Some(kept.version), value: kept.value }
+    }
+}
 
 /// What the keys of all records of a place begin with.
 pub(super) fn place_prefix(app: u32, place: Place) -> Vec<u8> {
@@ -80,17 +118,18 @@ pub(super) fn ring_key_of(key: &[u8]) -> Option<Key> {
 
 /// What a record is charged; none where the key or the value is malformed.
 pub(super) fn charge(key: &[u8], stored_len: usize) -> Option<u64> {
-    let name = match *key.get(APP_LEN)? {
-        TAG_NODE => key.len() - APP_LEN - 1,
-        TAG_AT => key.len().checked_sub(APP_LEN + 1 + Id::LEN)?,
+    let (name, head) = match *key.get(APP_LEN)? {
+        TAG_NODE => (key.len() - APP_LEN - 1, HEAD_LEN),
+        TAG_AT => (key.len().checked_sub(APP_LEN + 1 + Id::LEN)?, HEAD_LEN + VERSION_LEN),
         _ => return None,
     };
-    Some(record_bytes(name, stored_len.checked_sub(HEAD_LEN)?))
+    Some(record_bytes(name, stored_len.checked_sub(head)?))
 }
 
-/// The length of a stored value, from that of the value.
-pub(super) const fn stored_len(value: usize) -> usize {
-    HEAD_LEN + value
+/// Which keyed record this is; none for a record of the node.
+pub(super) fn point_of(key: &[u8]) -> Option<Point> {
+    let name = key.get(APP_LEN + 1 + Id::LEN..)?.to_vec();
+    Some(Point { key: ring_key_of(key)?, name })
 }
 
 /// The smallest key that does not begin with `prefix` and comes after all that do; none where there is none.
@@ -102,12 +141,42 @@ pub(super) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The stored form of a value.
-pub(super) fn encode(key: &[u8], expires: u64, value: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(stored_len(value.len()));
-    stored.extend_from_slice(&expires.to_be_bytes());
-    stored.extend_from_slice(&checksum(key, expires, value));
-    stored.extend_from_slice(value);
-    stored
+pub(super) fn encode(key: &[u8], stored: &Stored) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(stored.len());
+    bytes.extend_from_slice(&stored.expires.to_be_bytes());
+    bytes.extend_from_slice(&[0; CHECKSUM_LEN]);
+    if let Some(Version { at, node }) = stored.version {
+        bytes.extend_from_slice(&at.to_be_bytes());
+        bytes.extend_from_slice(node.as_bytes());
+        bytes.push(u8::from(stored.value.is_some()));
+    }
+    bytes.extend_from_slice(stored.value.as_deref().unwrap_or_default());
+    let sum = checksum(key, stored.expires, &bytes[HEAD_LEN..]);
+    bytes[EXPIRY_LEN..HEAD_LEN].copy_from_slice(&sum);
+    bytes
+}
+
+/// Whether there is something to read in a stored value, its checksum unchecked.
+pub(super) fn is_live(key: &[u8], stored: &[u8], now_ms: u64) -> Result<bool, StoreError> {
+    let deleted = ring_key_of(key).is_some() && stored.get(HEAD_LEN + VERSION_LEN - 1) != Some(&1);
+    Ok(!deleted && expiry(stored)? > now_ms)
+}
+
+/// The version of a stored keyed record, its checksum unchecked; none for a record of the node.
+pub(super) fn version(key: &[u8], stored: &[u8]) -> Result<Option<Version>, StoreError> {
+    if ring_key_of(key).is_none() {
+        return Ok(None);
+    }
+    split_version(stored.get(HEAD_LEN..).unwrap_or_default()).map(|(version, _)| Some(version))
+}
+
+/// The version and the value of a keyed record.
+fn split_version(body: &[u8]) -> Result<(Version, Option<&[u8]>), StoreError> {
+    let short = || StoreError::Corrupt("a record is too short".to_owned());
+    let (at, rest) = body.split_first_chunk().ok_or_else(short)?;
+    let (node, rest) = rest.split_first_chunk().ok_or_else(short)?;
+    let (there, value) = rest.split_first().ok_or_else(short)?;
+    Ok((Version { at: u64::from_be_bytes(*at), node: Id::from_bytes(*node) }, (*there == 1).then_some(value)))
 }
 
 /// When a stored value expires, its checksum unchecked.
@@ -116,16 +185,19 @@ pub(super) fn expiry(stored: &[u8]) -> Result<u64, StoreError> {
     Ok(u64::from_be_bytes(*bytes))
 }
 
-/// The expiry and the value of a stored value.
-pub(super) fn decode<'a>(key: &[u8], stored: &'a [u8]) -> Result<(u64, &'a [u8]), StoreError> {
+/// Undoes [`encode`].
+pub(super) fn decode(key: &[u8], stored: &[u8]) -> Result<Stored, StoreError> {
     let expires = expiry(stored)?;
-    let (head, value) =
+    let (head, body) =
         stored.split_at_checked(HEAD_LEN).ok_or_else(|| StoreError::Corrupt("a record is too short".to_owned()))?;
-    if head[EXPIRY_LEN..] == checksum(key, expires, value) {
-        Ok((expires, value))
-    } else {
-        Err(StoreError::Corrupt("a record's checksum is wrong".to_owned()))
+    if head[EXPIRY_LEN..] != checksum(key, expires, body) {
+        return Err(StoreError::Corrupt("a record's checksum is wrong".to_owned()));
     }
+    let (version, value) = match ring_key_of(key) {
+        Some(_) => split_version(body).map(|(version, value)| (Some(version), value))?,
+        None => (None, Some(body)),
+    };
+    Ok(Stored { expires, version, value: value.map(Bytes::copy_from_slice) })
 }
 
 /// The key in [`EXPIRIES`] of a record.

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost_contract::{Records, Write};
+use prost_contract::{Change as Asked, Copies, Place, Records, Shelf};
 use prost_kbr::AppId;
 use redb::{ReadableDatabase, ReadableTable};
 
@@ -28,9 +28,11 @@ pub use datadir::DataDir;
 pub use error::StoreError;
 pub use pending::{MAX_APPS, MAX_QUEUED_BYTES, MAX_QUEUED_COMMITS, MAX_QUEUED_WRITES};
 
+use layout::Stored;
 use pending::{Change, Work};
+use prost_contract::Version;
 use reader::AppRecords;
-use shared::Shared;
+use shared::{Charged, Shared, signed};
 
 /// What one transaction came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,26 +61,25 @@ pub struct Store {
 impl Store {
     /// Changes records of an application. Readers see it when this returns; the callback says when it is durable.
     /// Never waits for a write; reads from disk only what is not cached. An error: nothing was taken.
-    pub fn submit(&self, app: &AppId, commit: u64, writes: Vec<Write>) -> Result<(), StoreError> {
+    pub fn submit(&self, app: &AppId, commit: u64, asked: Vec<Asked>) -> Result<(), StoreError> {
         let mut state = self.shared.state();
-        let bytes = writes.iter().map(|write| write.name.len() + write.value.as_ref().map_or(0, |(v, _)| v.len()));
-        state.admit(writes.len(), bytes.sum())?;
+        state.admit(asked.len(), asked.iter().map(Asked::bytes).sum())?;
         let durable = self.shared.durable()?;
         let (number, new) = state.number(app)?;
         let mut delta = 0_i64;
-        let mut changes = Vec::with_capacity(writes.len());
+        let mut changes = Vec::with_capacity(asked.len());
         // What the records are charged after the changes so far.
-        let mut charged: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-        for write in writes {
-            let key = layout::record_key(number, write.place, &write.name);
-            let freed = match charged.get(&key) {
+        let mut charged: BTreeMap<Vec<u8>, Charged> = BTreeMap::new();
+        for asked in asked {
+            let key = record_key(number, &asked);
+            let before = match charged.get(&key) {
                 Some(charged) => *charged,
                 None => self.shared.charged(&state, &durable, &key)?,
             };
-            let value = write.value.map(|(value, expires)| (value, expires.unwrap_or(layout::NEVER)));
-            let change = Change { key, value };
-            delta += signed(charge(&change)) - signed(freed);
-            charged.insert(change.key.clone(), charge(&change));
+            let Some(change) = change(key, asked, before.version) else { continue };
+            let after = Charged::of(&change.key, change.value.as_ref());
+            delta += signed(after.bytes) - signed(before.bytes);
+            charged.insert(change.key.clone(), after);
             changes.push(change);
         }
         state.push_records(Some(commit), number, new.then(|| app.clone()), delta, changes);
@@ -104,6 +105,16 @@ impl Store {
     /// The records of an application, as its handlers read them at this wall-clock time.
     pub fn records(&self, app: &AppId, now_ms: u64) -> Arc<dyn Records + Send + Sync> {
         Arc::new(AppRecords::new(self.shared.clone(), app.clone(), now_ms))
+    }
+
+    /// All keyed records of the node, to be looked at from another thread.
+    pub fn shelf(&self) -> impl Shelf + Send + use<> {
+        StoreShelf(self.shared.clone())
+    }
+
+    /// The newest version among the keyed records, [`Version::at`](prost_contract::Version::at).
+    pub fn newest_version(&self) -> u64 {
+        self.shared.state().newest_version
     }
 
     /// Bytes that an application's records use, as [`record_bytes`](prost_contract::record_bytes) counts them, pending
@@ -157,11 +168,38 @@ impl Drop for Store {
     }
 }
 
-fn charge(change: &Change) -> u64 {
-    let stored = change.value.as_ref().map(|(value, _)| layout::stored_len(value.len()));
-    stored.and_then(|stored| layout::charge(&change.key, stored)).unwrap_or(0)
+fn record_key(app: u32, asked: &Asked) -> Vec<u8> {
+    match asked {
+        Asked::Node { name, .. } => layout::record_key(app, Place::Node, name),
+        Asked::Keep(point, _) | Asked::Drop(point, _) => layout::record_key(app, Place::At(point.key), &point.name),
+    }
 }
 
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
+/// What becomes of the record of this key that has this version; none where it stays as it is.
+fn change(key: Vec<u8>, asked: Asked, version: Option<Version>) -> Option<Change> {
+    let value = match asked {
+        Asked::Node { value, .. } => value.map(|(value, expires)| Stored {
+            expires: expires.unwrap_or(layout::NEVER),
+            version: None,
+            value: Some(value),
+        }),
+        Asked::Keep(_, kept) if version.is_some_and(|version| version >= kept.version) => return None,
+        Asked::Keep(_, kept) => Some(Stored::from(kept)),
+        Asked::Drop(_, upto) if version.is_none_or(|version| version > upto) => return None,
+        Asked::Drop(..) => None,
+    };
+    Some(Change { key, value })
+}
+
+/// See [`Store::shelf`].
+struct StoreShelf(Arc<Shared>);
+
+impl Shelf for StoreShelf {
+    fn apps(&self) -> Vec<AppId> {
+        self.0.state().apps.keys().cloned().collect()
+    }
+
+    fn copies(&self, app: &AppId) -> Box<dyn Copies + '_> {
+        Box::new(AppRecords::new(self.0.clone(), app.clone(), 0))
+    }
 }

@@ -87,6 +87,9 @@ fn check_owner(db: &Database, path: &str, node: NodeId) -> Result<(), StoreError
     if found > layout::FORMAT {
         return Err(StoreError::NewerFormat { found, known: layout::FORMAT });
     }
+    if found < layout::FORMAT {
+        return Err(StoreError::OlderFormat { found, known: layout::FORMAT });
+    }
     let owner = field(layout::META_NODE)?;
     let owner = owner.as_slice().try_into().map_err(|_| StoreError::Corrupt("no node id".to_owned()))?;
     let theirs = Id::from_bytes(owner);
@@ -114,9 +117,10 @@ fn prepare(db: &Database, node: NodeId) -> Result<(), StoreError> {
 
 /// What has to be known besides the database, with the bytes used counted afresh.
 fn read_state(db: &Database) -> Result<State, StoreError> {
-    let counted = recount(db)?;
+    let (counted, newest_version) = recount(db)?;
     let transaction = db.begin_write()?;
     let mut state = State::default();
+    state.newest_version = newest_version;
     {
         let meta = transaction.open_table(layout::META)?;
         let next = meta.get(layout::META_NEXT_APP)?.ok_or_else(|| StoreError::Corrupt("no next number".to_owned()))?;
@@ -152,18 +156,21 @@ fn app_rows(table: &impl ReadableTable<u32, (&'static str, u64)>) -> Result<Vec<
     Ok(rows)
 }
 
-/// The bytes that each application uses, from its records.
-fn recount(db: &Database) -> Result<BTreeMap<u32, u64>, StoreError> {
+/// The bytes that each application uses, from its records, and the newest version of a keyed one.
+fn recount(db: &Database) -> Result<(BTreeMap<u32, u64>, u64), StoreError> {
     let records = db.begin_read()?.open_table(layout::RECORDS)?;
     let mut used = BTreeMap::new();
+    let mut newest = 0;
     for entry in records.iter()? {
         let (key, stored) = entry?;
         let charge = layout::charge(key.value(), stored.value().len()).unwrap_or(0);
         if let Some(app) = layout::app_of(key.value()) {
             *used.entry(app).or_insert(0) += charge;
         }
+        let version = layout::version(key.value(), stored.value())?;
+        newest = newest.max(version.map_or(0, |version| version.at));
     }
-    Ok(used)
+    Ok((used, newest))
 }
 
 fn number(bytes: &[u8]) -> Result<u32, StoreError> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost_kbr::AppId;
 
 use super::error::StoreError;
+use super::layout::Stored;
 
 /// Commits that may wait to be written.
 pub const MAX_QUEUED_COMMITS: usize = 4096;
@@ -24,13 +25,13 @@ const BATCH_WRITES: usize = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) key: Vec<u8>,
-    /// The value and its expiry; none deletes.
-    pub(super) value: Option<(Bytes, u64)>,
+    /// What is to stand there; none where nothing is.
+    pub(super) value: Option<Stored>,
 }
 
 impl Change {
     fn bytes(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, |(value, _)| value.len())
+        self.key.len() + self.value.as_ref().map_or(0, Stored::len)
     }
 }
 
@@ -85,7 +86,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct PendingValue {
     seq: u64,
-    pub(super) value: Option<(Bytes, u64)>,
+    pub(super) value: Option<Stored>,
 }
 
 /// Everything about the store that is not in the database. Only ever touched under its lock.
@@ -98,6 +99,8 @@ pub(super) struct State {
     /// Bytes that each application uses, pending changes included.
     pub(super) used: BTreeMap<u32, u64>,
     pub(super) next_app: u32,
+    /// The newest version among keyed records.
+    pub(super) newest_version: u64,
     /// The first failure. From then on nothing is written any more.
     pub(super) failed: Option<StoreError>,
     pub(super) closing: bool,
@@ -147,6 +150,8 @@ impl State {
         let used = self.used.entry(app).or_insert(0);
         *used = used.saturating_add_signed(delta);
         for change in &changes {
+            let version = change.value.as_ref().and_then(|stored| stored.version);
+            self.newest_version = self.newest_version.max(version.map_or(0, |version| version.at));
             let pending = PendingValue { seq: self.next_seq, value: change.value.clone() };
             self.values.insert(change.key.clone(), pending);
         }

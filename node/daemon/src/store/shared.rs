@@ -3,10 +3,11 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use prost_contract::{TOMBSTONE_MS, Version};
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::error::StoreError;
-use super::layout;
+use super::layout::{self, Stored};
 use super::pending::{Change, State};
 
 /// The records that one pass of the sweep removes at most.
@@ -48,16 +49,23 @@ impl Shared {
         Ok(self.db.begin_read()?.open_table(layout::RECORDS)?)
     }
 
-    /// What a record is charged now, expired or not. `state` is locked, so that the two views are of one moment.
-    pub(super) fn charged(&self, state: &State, durable: &RecordTable, key: &[u8]) -> Result<u64, StoreError> {
-        let stored = match state.values.get(key) {
-            Some(pending) => pending.value.as_ref().map(|(value, _)| layout::stored_len(value.len())),
-            None => durable.get(key)?.map(|stored| stored.value().len()),
-        };
-        Ok(stored.and_then(|stored| layout::charge(key, stored)).unwrap_or(0))
+    /// What a record is charged now, expired or not, and its version. `state` is locked, so that the two views are of one
+    /// moment.
+    pub(super) fn charged(&self, state: &State, durable: &RecordTable, key: &[u8]) -> Result<Charged, StoreError> {
+        match state.values.get(key) {
+            Some(pending) => Ok(Charged::of(key, pending.value.as_ref())),
+            None => match durable.get(key)? {
+                Some(stored) => Ok(Charged {
+                    bytes: layout::charge(key, stored.value().len()).unwrap_or(0),
+                    version: layout::version(key, stored.value())?,
+                }),
+                None => Ok(Charged::default()),
+            },
+        }
     }
 
-    /// Queues the removal of records that have expired. Says whether there may be more.
+    /// Queues the removal of records that have expired; keyed ones are remembered for a while, so that no old copy brings
+    /// them back. Says whether there may be more.
     pub(super) fn queue_expired(&self, now_ms: u64) -> Result<bool, StoreError> {
         let mut state = self.state();
         let read = self.db.begin_read()?;
@@ -81,16 +89,40 @@ impl Shared {
         expires: u64,
     ) -> Result<bool, StoreError> {
         let (Some(app), false) = (layout::app_of(key), state.values.contains_key(key)) else { return Ok(false) };
-        let current = match durable.get(key)? {
-            Some(stored) => layout::expiry(stored.value())? == expires,
-            None => false,
-        };
-        let due = current && state.used.contains_key(&app);
-        if due {
-            let freed = self.charged(state, durable, key)?;
-            let delta = -i64::try_from(freed).unwrap_or(i64::MAX);
-            state.push_records(None, app, None, delta, vec![Change { key: key.to_vec(), value: None }]);
+        let Some(stored) = durable.get(key)? else { return Ok(false) };
+        if layout::expiry(stored.value())? != expires || !state.used.contains_key(&app) {
+            return Ok(false);
         }
-        Ok(due)
+        let before = Charged { bytes: layout::charge(key, stored.value().len()).unwrap_or(0), version: None };
+        let value = layout::version(key, stored.value())?
+            .filter(|_| layout::is_live(key, stored.value(), 0).unwrap_or(false))
+            .map(|version| Stored {
+                expires: expires.saturating_add(TOMBSTONE_MS),
+                version: Some(version),
+                value: None,
+            });
+        let change = Change { key: key.to_vec(), value };
+        let delta = signed(Charged::of(key, change.value.as_ref()).bytes) - signed(before.bytes);
+        state.push_records(None, app, None, delta, vec![change]);
+        Ok(true)
     }
+}
+
+/// What a record is charged, and its version where it is keyed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Charged {
+    pub(super) bytes: u64,
+    pub(super) version: Option<Version>,
+}
+
+impl Charged {
+    pub(super) fn of(key: &[u8], stored: Option<&Stored>) -> Charged {
+        let bytes = stored.and_then(|stored| layout::charge(key, stored.len())).unwrap_or(0);
+        Charged { bytes, version: stored.and_then(|stored| stored.version) }
+    }
+}
+
+/// Bytes, to be added and taken away.
+pub(super) fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -93,7 +93,8 @@ impl Writer {
         for job in batch {
             if let Work::Records { changes, .. } = &job.work {
                 writes += changes.len();
-                bytes += changes.iter().filter_map(|change| change.value.as_ref()).map(|(v, _)| v.len()).sum::<usize>();
+                let values = changes.iter().filter_map(|change| change.value.as_ref()?.value.as_ref());
+                bytes += values.map(bytes::Bytes::len).sum::<usize>();
             }
         }
         let commits = batch.iter().filter_map(|job| job.commit).collect();
@@ -160,14 +161,14 @@ fn apply_changes(transaction: &WriteTransaction, changes: &[Change]) -> Result<(
     let mut expiries = transaction.open_table(layout::EXPIRIES)?;
     for Change { key, value } in changes {
         let old = match value {
-            Some((value, expires)) => {
-                let stored = layout::encode(key, *expires, value);
+            Some(stored) => {
+                let stored = layout::encode(key, stored);
                 let old = records.insert(key.as_slice(), stored.as_slice())?;
                 old.map(|old| layout::expiry(old.value())).transpose()?
             }
             None => records.remove(key.as_slice())?.map(|old| layout::expiry(old.value())).transpose()?,
         };
-        let new = value.as_ref().map(|(_, expires)| *expires);
+        let new = value.as_ref().map(|stored| stored.expires);
         if old == new {
             continue;
         }

@@ -82,7 +82,15 @@ pub(crate) fn context() -> Context {
         backpointers: Vec::new(),
         round_trips: Vec::new(),
     };
-    Context { view: Arc::new(view), now_ms: 0, monotonic_ns: 0, seed: 7, first_id: 100, storage_used: 0 }
+    Context {
+        view: Arc::new(view),
+        settling: Arc::new([]),
+        now_ms: 0,
+        monotonic_ns: 0,
+        seed: 7,
+        first_id: 100,
+        storage_used: 0,
+    }
 }
 
 /// No records.

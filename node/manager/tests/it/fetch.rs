@@ -206,7 +206,7 @@ fn answers_that_were_not_asked_for_change_nothing() {
             world.give(WANTS, prost_manager::Input::Ring(prost_kbr::Input::Received { from: stranger, message }));
         }
     }
-    let rubbish = prost_kbr::Message::Upper(bytes::Bytes::from_static(b"\xff\xff"));
+    let rubbish = prost_kbr::Message::Upper(bytes::Bytes::from_static(b"\x1f\xff"));
     world.give(WANTS, prost_manager::Input::Ring(prost_kbr::Input::Received { from: stranger, message: rubbish }));
     world.run_for(Duration::from_secs(5));
     assert!(world.host(WANTS).has_record(&app, "x"));

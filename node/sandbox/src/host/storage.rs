@@ -40,14 +40,14 @@ impl State {
         self.context.storage_used.saturating_add_signed(self.records.growth())
     }
 
-    /// A record belongs on the nodes that are, or would become, responsible for its key. Only a member of a ring can
-    /// tell that it is none of them.
-    fn is_here(&self, place: contract::Place) -> bool {
+    /// A record belongs on the nodes that are, or would become, responsible for its key, once those before have handed it
+    /// over. Only a member of a ring can tell that it is none of them.
+    fn here(&self, place: contract::Place) -> Result<(), StorageError> {
+        let contract::Place::At(key) = place else { return Ok(()) };
         let view = &self.context.view;
-        match place {
-            contract::Place::At(key) if view.joined => view.replica_set(key, REPLICAS).nodes.contains(&view.me.id),
-            contract::Place::At(_) | contract::Place::Node => true,
-        }
+        let settles = self.context.settling.iter().any(|range| range.contains(key));
+        let is_replica = !view.joined || view.replica_set(key, REPLICAS).nodes.contains(&view.me.id);
+        if is_replica && !settles { Ok(()) } else { Err(StorageError::NotHere) }
     }
 
     /// By how much a write changes the bytes stored.
@@ -64,7 +64,9 @@ impl State {
 
     fn try_get(&mut self, place: Place, name: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.named(name)?;
-        let value = self.records.get(place.into(), name);
+        let place = place.into();
+        self.here(place)?;
+        let value = self.records.get(place, name);
         self.stored(value)
     }
 
@@ -73,14 +75,13 @@ impl State {
         if value.len() > self.limits.value_bytes as usize {
             return Err(StorageError::TooLarge);
         }
-        if !self.is_here(place) {
-            return Err(StorageError::NotHere);
-        }
+        self.here(place)?;
         self.growth(place, name, value)
     }
 
     fn try_delete(&mut self, place: contract::Place, name: &[u8]) -> Result<i64, StorageError> {
         self.named(name)?;
+        self.here(place)?;
         let freed = self.records.size(place, name);
         Ok(-self.stored(freed)?.cast_signed())
     }
@@ -94,7 +95,9 @@ impl State {
     ) -> Result<Vec<Vec<u8>>, StorageError> {
         self.named(prefix)?;
         self.named(after.unwrap_or_default())?;
-        let names = self.records.names(place.into(), prefix, after, at_most(max, meter::PAGE));
+        let place = place.into();
+        self.here(place)?;
+        let names = self.records.names(place, prefix, after, at_most(max, meter::PAGE));
         self.stored(names)
     }
 

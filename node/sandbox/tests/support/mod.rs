@@ -60,6 +60,7 @@ pub fn context() -> Context {
         monotonic_ns: 5_000_000_000,
         seed: 7,
         first_id: 100,
+        settling: Arc::new([]),
         storage_used: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! What an application did, as a digest for the trace.
 
-use prost_contract::{Effect, Execution, Outcome, Place, Verdict, Write};
+use prost_contract::{Change, Effect, Execution, Outcome, Place, Verdict, Version, Write};
 use prost_kbr::{AppId, Dispatch, Id};
 
 /// The digest of what a batch of an application's events did, the cost included, the wall clock not.
@@ -21,10 +21,11 @@ pub(crate) fn executions(app: &AppId, executions: &[Execution]) -> [u8; 32] {
     *sink.0.finalize().as_bytes()
 }
 
-/// The digest of the writes of an event.
-pub(crate) fn writes(writes: &[Write]) -> [u8; 32] {
+/// The digest of what a disk is told.
+pub(crate) fn changes(changes: &[Change]) -> [u8; 32] {
     let mut sink = Sink(blake3::Hasher::new());
-    sink.writes(writes);
+    sink.number(changes.len() as u64);
+    changes.iter().for_each(|change| sink.change(change));
     *sink.0.finalize().as_bytes()
 }
 
@@ -129,6 +130,42 @@ impl Sink {
         }
     }
 
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Node { name, value } => {
+                self.number(0);
+                self.bytes(name);
+                self.value(value.as_ref().map(|(value, expires)| (value, *expires)));
+            }
+            Change::Keep(point, kept) => {
+                self.number(1);
+                self.id(&point.key);
+                self.bytes(&point.name);
+                self.version(kept.version);
+                self.value(kept.value.as_ref().map(|value| (value, kept.expires)));
+            }
+            Change::Drop(point, upto) => {
+                self.number(2);
+                self.id(&point.key);
+                self.bytes(&point.name);
+                self.version(*upto);
+            }
+        }
+    }
+
+    fn version(&mut self, version: Version) {
+        self.number(version.at);
+        self.id(&version.node);
+    }
+
+    fn value(&mut self, value: Option<(&bytes::Bytes, Option<u64>)>) {
+        self.number(value.is_some().into());
+        if let Some((value, expires)) = value {
+            self.bytes(value);
+            self.number(expires.unwrap_or(u64::MAX));
+        }
+    }
+
     fn writes(&mut self, writes: &[Write]) {
         self.number(writes.len() as u64);
         for write in writes {
@@ -140,11 +177,7 @@ impl Sink {
                 }
             }
             self.bytes(&write.name);
-            self.number(write.value.is_some().into());
-            if let Some((value, expires)) = &write.value {
-                self.bytes(value);
-                self.number(expires.unwrap_or(u64::MAX));
-            }
+            self.value(write.value.as_ref().map(|(value, expires)| (value, *expires)));
         }
     }
 }

@@ -76,8 +76,12 @@ impl World {
         for number in [seed, u64::from(index), u64::from(host.life)] {
             hasher.update(&number.to_be_bytes());
         }
-        let settings =
-            Settings { ring: self.config.routing.clone(), policy: self.policy.clone(), wall_origin_ms: WALL_ORIGIN_MS };
+        let settings = Settings {
+            ring: self.config.routing.clone(),
+            policy: self.policy.clone(),
+            wall_origin_ms: WALL_ORIGIN_MS,
+            newest_version: host.apps.as_ref().map_or(0, |apps| apps.newest_version()),
+        };
         host.node = Some(Box::new(Node::new(host.peer, settings, *hasher.finalize().as_bytes(), now)));
         self.trace.note(now, index, Mark::Process, 1, &[]);
         self.mark(index);

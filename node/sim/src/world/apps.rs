@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use prost_contract::{Capability, Event as Told, Execution, Outcome, Write};
+use prost_contract::{Capability, Change, Event as Told, Execution, Outcome};
 use prost_kbr::{AppId, Refusal, Time};
-use prost_manager::{Input, Output, RunEvent};
+use prost_manager::{Found, Input, Look, Output, RunEvent, look};
 use prost_package::{Digest, Grant, Package, SignedManifest};
 
 use super::acts::WALL_ORIGIN_MS;
@@ -29,6 +29,13 @@ pub(super) struct Apps {
     loaded: BTreeMap<AppId, Loaded>,
     store: Store,
     usage: AppUsage,
+}
+
+impl Apps {
+    /// The newest version among the keyed records on the disk.
+    pub(super) fn newest_version(&self) -> u64 {
+        self.store.newest_version()
+    }
 }
 
 impl std::fmt::Debug for Apps {
@@ -122,7 +129,8 @@ impl World {
                 self.compile(index, app, &manifest, &component, &grant);
             }
             Output::Run { app, events } => self.run_app(index, app, events),
-            Output::Commit { commit, app, writes } => self.commit(index, commit, &app, writes),
+            Output::Commit { commit, app, changes } => self.commit(index, commit, &app, changes),
+            Output::Look { look, at } => self.look_up(index, look, &at),
             Output::Stop(app) => {
                 if let Some(apps) = &mut self.hosts[index as usize].apps {
                     let loaded = apps.loaded.entry(app).or_default();
@@ -219,16 +227,23 @@ impl World {
         self.answer_later(index, start, after_us, Input::Ran { app, executions });
     }
 
-    fn commit(&mut self, index: Index, commit: u64, app: &AppId, writes: Vec<Write>) {
+    /// What is in the store at this moment is the answer, a little later.
+    fn look_up(&mut self, index: Index, number: u64, at: &Look) {
+        let apps = self.hosts[index as usize].apps.as_ref();
+        let found = apps.map_or(Found::Unavailable, |apps| look(&apps.store, at));
+        self.input_later(index, Applications::LOOK_US, Input::Looked { look: number, found });
+    }
+
+    fn commit(&mut self, index: Index, commit: u64, app: &AppId, changes: Vec<Change>) {
         let Some(shared) = &self.shared else { return };
         let takes_us = shared.applications.commit.as_micros() as u64;
         let durable_at = self.after_us(takes_us);
-        self.note_app(index, Did::Commit, &digest::writes(&writes));
+        self.note_app(index, Did::Commit, &digest::changes(&changes));
         let host = &mut self.hosts[index as usize];
         let now_ms = WALL_ORIGIN_MS + host.clock.show(self.now).as_micros() / 1000;
         let store = &mut host.apps.get_or_insert_default().store;
         store.settle(self.now);
-        store.submit(durable_at, now_ms, app, writes);
+        store.submit(durable_at, now_ms, app, changes);
         let used = store.used(app);
         self.input_later(index, takes_us, Input::Committed { commit, result: Ok(used) });
     }

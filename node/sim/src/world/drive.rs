@@ -125,6 +125,7 @@ impl World {
             | Output::Run { .. }
             | Output::Stop(_)
             | Output::Commit { .. }
+            | Output::Look { .. }
             | Output::SavePackage(_)
             | Output::Forget(_)
             | Output::Respond { .. }

@@ -5,14 +5,31 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_contract::{Place, Records, Unavailable, Write, record_bytes};
+use prost_contract::{
+    Change, Copies, Entry, Kept, Place, Point, Records, Shelf, TOMBSTONE_MS, Unavailable, Version, record_bytes,
+};
 use prost_kbr::{AppId, Id, Interval, Key, Time};
 use prost_package::Package;
 
 use crate::apps::SharedRecords;
 
-/// A value, and when it expires in milliseconds since 1970.
-type Record = (Bytes, Option<u64>);
+/// A record as the disk has it.
+#[derive(Debug, Clone)]
+struct Record {
+    /// None for a keyed record that was deleted or has expired.
+    value: Option<Bytes>,
+    /// In milliseconds since 1970.
+    expires: Option<u64>,
+    /// Of a keyed record.
+    version: Option<Version>,
+}
+
+impl Record {
+    fn is_live(&self, now_ms: u64) -> bool {
+        self.value.is_some() && self.expires.is_none_or(|expires| expires > now_ms)
+    }
+}
+
 type Table = BTreeMap<Place, BTreeMap<Vec<u8>, Record>>;
 
 /// The records of one application.
@@ -49,12 +66,14 @@ enum Undo {
 
 impl Store {
     /// Makes writes that are durable at this time. Times may not go back from call to call.
-    pub(super) fn submit(&mut self, durable_at: Time, now_ms: u64, app: &AppId, writes: Vec<Write>) {
+    pub(super) fn submit(&mut self, durable_at: Time, now_ms: u64, app: &AppId, changes: Vec<Change>) {
         let table = self.apps.entry(app.clone()).or_default();
         let mut undo = table.sweep(now_ms);
-        for write in writes {
-            let before = table.put(write.place, &write.name, write.value);
-            undo.push((write.place, write.name, before));
+        for change in changes {
+            if let Some((place, name, record)) = table.change(change) {
+                let before = table.put(place, &name, record);
+                undo.push((place, name, before));
+            }
         }
         self.pending.push_back(Pending { durable_at, app: app.clone(), undo: Undo::Records(undo) });
     }
@@ -123,14 +142,54 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The newest version among the keyed records.
+    pub(super) fn newest_version(&self) -> u64 {
+        let tables = self.apps.values().flat_map(|table| table.records.values());
+        let versions = tables.flat_map(BTreeMap::values).filter_map(|record| record.version);
+        versions.map(|version| version.at).max().unwrap_or(0)
+    }
+}
+
+impl Shelf for Store {
+    fn apps(&self) -> Vec<AppId> {
+        self.apps.keys().cloned().collect()
+    }
+
+    fn copies(&self, app: &AppId) -> Box<dyn Copies + '_> {
+        let records = self.apps.get(app).map(|table| table.records.clone()).unwrap_or_default();
+        Box::new(Snapshot { records, now_ms: 0 })
+    }
+}
+
 impl AppTable {
+    /// What a change comes to; none where the record stays as it is.
+    fn change(&self, change: Change) -> Option<(Place, Vec<u8>, Option<Record>)> {
+        let version = |point: &Point| self.records.get(&Place::At(point.key))?.get(&point.name)?.version;
+        match change {
+            Change::Node { name, value } => {
+                let record = value.map(|(value, expires)| Record { value: Some(value), expires, version: None });
+                Some((Place::Node, name, record))
+            }
+            Change::Keep(point, kept) => {
+                let newer = version(&point).is_none_or(|version| version < kept.version);
+                let record = Record { value: kept.value, expires: kept.expires, version: Some(kept.version) };
+                newer.then_some((Place::At(point.key), point.name, Some(record)))
+            }
+            Change::Drop(point, upto) => {
+                let goes = version(&point).is_some_and(|version| version <= upto);
+                goes.then_some((Place::At(point.key), point.name, None))
+            }
+        }
+    }
+
     /// Puts a record there, or removes it; gives what was there before.
     fn put(&mut self, place: Place, name: &[u8], value: Option<Record>) -> Option<Record> {
         let records = Arc::make_mut(&mut self.records);
         let at_place = records.entry(place).or_default();
-        let charge = |(value, _): &Record| record_bytes(name.len(), value.len());
+        let charge = |record: &Record| record_bytes(name.len(), record.value.as_ref().map_or(0, Bytes::len));
         self.used += value.as_ref().map_or(0, charge);
-        if let Some(expires) = value.as_ref().and_then(|(_, expires)| *expires) {
+        if let Some(expires) = value.as_ref().and_then(|record| record.expires) {
             self.expiries.insert((expires, place, name.to_vec()));
         }
         let before = match value {
@@ -144,16 +203,20 @@ impl AppTable {
         before
     }
 
-    /// Removes what has expired; gives what that was.
+    /// Removes what has expired; gives what that was. Keyed records are remembered for a while.
     fn sweep(&mut self, now_ms: u64) -> Vec<(Place, Vec<u8>, Option<Record>)> {
         let mut swept = Vec::new();
         while self.expiries.first().is_some_and(|(expires, ..)| *expires <= now_ms) {
             let Some((expires, place, name)) = self.expiries.pop_first() else { break };
             let current = self.records.get(&place).and_then(|names| names.get(&name));
-            if current.is_some_and(|(_, current)| *current == Some(expires)) {
-                let before = self.put(place, &name, None);
-                swept.push((place, name, before));
-            }
+            let Some(current) = current.filter(|record| record.expires == Some(expires)) else { continue };
+            let tombstone = current.version.filter(|_| current.value.is_some()).map(|version| Record {
+                value: None,
+                expires: Some(expires.saturating_add(TOMBSTONE_MS)),
+                version: Some(version),
+            });
+            let before = self.put(place, &name, tombstone);
+            swept.push((place, name, before));
         }
         swept
     }
@@ -166,19 +229,30 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn is_live(&self, (_, expires): &Record) -> bool {
-        expires.is_none_or(|expires| expires > self.now_ms)
+    fn has_any(&self, names: &BTreeMap<Vec<u8>, Record>) -> bool {
+        names.values().any(|record| record.is_live(self.now_ms))
     }
 
-    fn has_any(&self, names: &BTreeMap<Vec<u8>, Record>) -> bool {
-        names.values().any(|record| self.is_live(record))
+    /// The places of a range, from a key of it on.
+    fn circle(&self, range: Interval, from: Bound<Id>) -> impl Iterator<Item = (Key, &BTreeMap<Vec<u8>, Record>)> {
+        let start = range.after();
+        let (Bound::Included(first) | Bound::Excluded(first)) = from else { unreachable!("a range has a start") };
+        let at = |place: &Place| if let Place::At(key) = place { Some(*key) } else { None };
+        // From there to the top of the circle, and where the range goes over the top, on from its bottom.
+        let end = if first < start { Bound::Included(Place::At(start)) } else { Bound::Unbounded };
+        let beyond = (from.map(Place::At), end);
+        let wrapped = (first >= start).then(|| self.records.range(Place::At(Id::ZERO)..=Place::At(start)));
+        let circle = self.records.range(beyond).chain(wrapped.into_iter().flatten());
+        circle
+            .filter_map(move |(place, names)| Some((at(place)?, names)))
+            .take_while(move |(key, _)| range.contains(*key))
     }
 }
 
 impl Records for Snapshot {
     fn get(&self, place: Place, name: &[u8]) -> Result<Option<Bytes>, Unavailable> {
         let record = self.records.get(&place).and_then(|names| names.get(name));
-        Ok(record.filter(|record| self.is_live(record)).map(|(value, _)| value.clone()))
+        Ok(record.filter(|record| record.is_live(self.now_ms)).and_then(|record| record.value.clone()))
     }
 
     fn names(
@@ -196,7 +270,7 @@ impl Records for Snapshot {
         let page = names
             .range::<[u8], _>((from, Bound::Unbounded))
             .take_while(|(name, _)| name.starts_with(prefix))
-            .filter(|(_, record)| self.is_live(record));
+            .filter(|(_, record)| record.is_live(self.now_ms));
         Ok(page.map(|(name, _)| name.clone()).take(max).collect())
     }
 
@@ -205,18 +279,35 @@ impl Records for Snapshot {
         if after == Some(range.upto()) || after.is_some_and(|after| !range.contains(after)) {
             return Ok(Vec::new());
         }
-        let from = after.unwrap_or(start);
-        let at = |place: &Place| if let Place::At(key) = place { Some(*key) } else { None };
-        // From there to the top of the circle, and where the range goes over the top, on from its bottom.
-        let end = if from < start { Bound::Included(Place::At(start)) } else { Bound::Unbounded };
-        let beyond = (Bound::Excluded(Place::At(from)), end);
-        let wrapped = (from >= start).then(|| self.records.range(Place::At(Id::ZERO)..=Place::At(start)));
-        let circle = self.records.range(beyond).chain(wrapped.into_iter().flatten());
-        let keys = circle
-            .filter_map(|(place, names)| Some((at(place)?, names)))
-            .take_while(|(key, _)| range.contains(*key))
-            .filter(|(_, names)| self.has_any(names));
+        let keys = self.circle(range, Bound::Excluded(after.unwrap_or(start))).filter(|(_, names)| self.has_any(names));
         Ok(keys.map(|(key, _)| key).take(max).collect())
+    }
+}
+
+impl Copies for Snapshot {
+    fn entries(&self, range: Interval, after: Option<&Point>, max: usize) -> Result<Vec<Entry>, Unavailable> {
+        if after.is_some_and(|after| !range.contains(after.key)) {
+            return Ok(Vec::new());
+        }
+        let last = after.filter(|after| after.key == range.upto());
+        let at_last = last.and_then(|after| Some((after.key, self.records.get(&Place::At(after.key))?)));
+        let from = after.map_or(Bound::Excluded(range.after()), |after| Bound::Included(after.key));
+        let onward = last.is_none().then(|| self.circle(range, from));
+        let entries = at_last.into_iter().chain(onward.into_iter().flatten()).flat_map(|(key, names)| {
+            names.iter().filter_map(move |(name, record)| {
+                Some(Entry { point: Point { key, name: name.clone() }, version: record.version? })
+            })
+        });
+        let beyond =
+            |entry: &Entry| after.is_none_or(|after| entry.point.key != after.key || entry.point.name > after.name);
+        Ok(entries.filter(beyond).take(max).collect())
+    }
+
+    fn kept(&self, point: &Point) -> Result<Option<Kept>, Unavailable> {
+        let record = self.records.get(&Place::At(point.key)).and_then(|names| names.get(&point.name));
+        Ok(record.and_then(|record| {
+            Some(Kept { version: record.version?, value: record.value.clone(), expires: record.expires })
+        }))
     }
 }
 
@@ -234,13 +325,19 @@ mod tests {
         Id::from_bytes(bytes)
     }
 
-    fn write(place: Place, name: &str, value: Option<&str>, expires: Option<u64>) -> Write {
-        let value = value.map(|value| (Bytes::copy_from_slice(value.as_bytes()), expires));
-        Write { place, name: name.as_bytes().to_vec(), value }
+    fn change(place: Place, name: &str, value: Option<&str>, expires: Option<u64>) -> Change {
+        let value = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+        match place {
+            Place::Node => Change::Node { name: name.as_bytes().to_vec(), value: value.map(|value| (value, expires)) },
+            Place::At(key) => {
+                let version = Version { at: 1, node: Id::ZERO };
+                Change::Keep(Point { key, name: name.as_bytes().to_vec() }, Kept { version, value, expires })
+            }
+        }
     }
 
     fn put(store: &mut Store, at: u64, name: &str, value: Option<&str>) {
-        store.submit(Time::from_micros(at), 0, &app(), vec![write(Place::Node, name, value, None)]);
+        store.submit(Time::from_micros(at), 0, &app(), vec![change(Place::Node, name, value, None)]);
     }
 
     fn get(store: &Store, name: &str) -> Option<Bytes> {
@@ -265,11 +362,11 @@ mod tests {
     #[test]
     fn what_has_expired_is_not_seen_and_goes_with_the_next_write() {
         let mut store = Store::default();
-        store.submit(Time::ZERO, 0, &app(), vec![write(Place::Node, "n", Some("v"), Some(1_000))]);
+        store.submit(Time::ZERO, 0, &app(), vec![change(Place::Node, "n", Some("v"), Some(1_000))]);
         let live = |now_ms| store.records(&app(), now_ms).get(Place::Node, b"n").unwrap().is_some();
         assert_eq!((live(999), live(1_000)), (true, false));
         assert_eq!(store.used(&app()), record_bytes(1, 1));
-        store.submit(Time::ZERO, 1_000, &app(), vec![write(Place::Node, "m", Some("v"), None)]);
+        store.submit(Time::ZERO, 1_000, &app(), vec![change(Place::Node, "m", Some("v"), None)]);
         assert_eq!(store.used(&app()), record_bytes(1, 1));
         assert_eq!(store.records(&app(), 0).names(Place::Node, b"", None, 9).unwrap(), [b"m".to_vec()]);
     }
@@ -293,7 +390,7 @@ mod tests {
     fn keys_come_in_the_order_of_the_ring_as_a_naive_walk_gives_them() {
         let mut store = Store::default();
         let held = [3, 5, 7, 200, 250];
-        let writes = held.iter().map(|first| write(Place::At(key(*first)), "n", Some("v"), None)).collect();
+        let writes = held.iter().map(|first| change(Place::At(key(*first)), "n", Some("v"), None)).collect();
         store.submit(Time::ZERO, 0, &app(), writes);
         let records = store.records(&app(), 0);
         for (start, end) in (0..=255).step_by(3).flat_map(|start| (1..=255).step_by(7).map(move |end| (start, end))) {

@@ -1,115 +1,124 @@
-//! The whole application on several nodes.
+//! The application on several nodes in virtual time. The ring sees to the records: here they all lie in one place.
 
-mod failures;
-mod hostile;
 mod world;
 
-use prost_dht_api::{List, MAX_VALUE, Refusal};
+use prost_dht_api::{GET, Get, LIST, List, Listed, MAX_NAME, MAX_VALUE, PUT, Put, Refusal};
+use prost_peerlet::Id;
+use prost_peerlet::cbor::Bytes;
 use serde_bytes::ByteBuf;
 
-use world::{World, api, key, node_id};
+use crate::message::{Action, Operation, Reply, encode};
+use world::{World, api, bytes, key, node_id};
 
 #[test]
-fn a_value_is_held_by_three_nodes_and_read_at_any() {
-    let mut world = World::settled(8);
-
-    let stored = world.put(node_id(0), "name", b"value").expect("stored");
-
-    assert_eq!(stored.replicas, 3);
-    let mut owners = world.owners(key("name"));
-    owners.sort();
-    assert_eq!(world.holders(key("name")), owners);
+fn a_value_is_read_at_any_node_until_it_is_removed_each_time_with_a_greater_version() {
+    let mut world = World::new(5);
+    let first = world.put(node_id(0), "name", b"one", None).expect("stored");
+    let second = world.put(node_id(1), "name", b"two", None).expect("stored");
     for node in world.nodes() {
         let found = world.get(node, "name").expect("answered").expect("there");
-        assert_eq!((found.value.as_slice(), found.version), (&b"value"[..], stored.version));
+        assert_eq!((found.value.as_slice(), found.version), (&b"two"[..], second.version));
     }
-    assert_eq!(world.value(node_id(1), "another"), None);
-}
-
-#[test]
-fn a_small_ring_acknowledges_with_the_nodes_that_it_has() {
-    for nodes in 1..=2 {
-        let mut world = World::settled(nodes);
-
-        let stored = world.put(node_id(0), "name", b"value").expect("stored");
-
-        assert_eq!(stored.replicas, u32::from(nodes));
-        assert_eq!(world.value(node_id(0), "name"), Some(b"value".to_vec()));
-    }
-}
-
-#[test]
-fn a_put_replaces_and_a_remove_removes_each_with_a_greater_version() {
-    let mut world = World::settled(5);
-
-    let first = world.put(node_id(0), "name", b"one").expect("stored");
-    let second = world.put(node_id(1), "name", b"two").expect("stored");
-    assert_eq!(world.value(node_id(2), "name"), Some(b"two".to_vec()));
     let third = world.remove(node_id(3), "name").expect("removed");
-
-    assert_eq!(world.value(node_id(4), "name"), None);
-    assert!(world.holders(key("name")).is_empty());
-    assert!(first.version < second.version && second.version < third.version);
+    assert_eq!(world.get(node_id(4), "name"), Ok(None));
+    let fourth = world.put(node_id(1), "name", b"three", None).expect("stored");
+    let versions = [first, second, third, fourth].map(|stored| stored.version);
+    assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+    assert_eq!(first.replicas, 3);
 }
 
 #[test]
-fn a_value_is_gone_when_it_expires() {
-    let mut world = World::settled(4);
-    world.put_for(node_id(0), "name", b"value", 10).expect("stored");
-
-    world.run(8_000);
-    let found = world.get(node_id(1), "name").expect("answered").expect("still there");
-    world.run(3_000);
-
-    assert!(found.expires_in.is_some_and(|seconds| (1..=2).contains(&seconds)));
-    assert_eq!(world.value(node_id(1), "name"), None);
+fn a_value_says_how_long_it_will_stay() {
+    let mut world = World::new(3);
+    world.put(node_id(0), "name", b"value", Some(10)).expect("stored");
+    world.run(4_000);
+    let found = world.get(node_id(1), "name").expect("answered").expect("there");
+    assert_eq!(found.expires_in, Some(6));
+    world.run(6_000);
+    assert_eq!(world.get(node_id(1), "name"), Ok(None));
 }
 
 #[test]
-fn the_largest_value_goes_round() {
-    let mut world = World::settled(4);
-    let value = vec![7; MAX_VALUE];
-
-    world.put(node_id(0), "name", &value).expect("stored");
-
-    assert_eq!(world.value(node_id(1), "name"), Some(value.clone()));
-    let refusal = world.put(node_id(0), "name", &vec![7; MAX_VALUE + 1]);
-    assert!(matches!(refusal, Err(Refusal::BadRequest(_))));
-}
-
-#[test]
-fn names_are_listed_in_pages() {
-    let mut world = World::settled(5);
-    let place = api(key("directory"));
-    for name in ["a1", "a2", "a3", "b1"] {
-        let put =
-            prost_dht_api::Put { key: place, name: ByteBuf::from(name), value: ByteBuf::from(name), expires_in: None };
-        world.ask(node_id(0), prost_dht_api::PUT, &put);
+fn names_at_a_key_are_listed_in_pages() {
+    let mut world = World::new(4);
+    for name in ["a/1", "a/2", "a/3", "b/1"] {
+        let put = Put { key: api(key("dir")), name: bytes(name), value: ByteBuf::new(), expires_in: None };
+        world.ask::<_, prost_dht_api::Stored>(node_id(0), PUT, &put).expect("stored");
     }
-    world.run(1_000);
-    let mut list = List { key: place, prefix: ByteBuf::from("a"), after: None, max: 2 };
-
-    let first = world.list(node_id(1), &list).expect("listed");
-    list.after = first.next.clone();
-    let second = world.list(node_id(1), &list).expect("listed");
-
-    assert_eq!(first.names, [ByteBuf::from("a1"), ByteBuf::from("a2")]);
-    assert_eq!(second.names, [ByteBuf::from("a3")]);
-    assert_eq!(second.next, None);
+    let list =
+        |after: Option<&str>| List { key: api(key("dir")), prefix: bytes("a/"), after: after.map(bytes), max: 2 };
+    let page: Listed = world.ask(node_id(1), LIST, &list(None)).expect("listed");
+    assert_eq!((page.names, page.next), (vec![bytes("a/1"), bytes("a/2")], Some(bytes("a/2"))));
+    let page: Listed = world.ask(node_id(1), LIST, &list(Some("a/2"))).expect("listed");
+    assert_eq!((page.names, page.next), (vec![bytes("a/3")], None));
 }
 
 #[test]
-fn a_ring_without_changes_is_nearly_silent() {
-    let mut world = World::settled(6);
-    for name in 0..100 {
-        world.put(node_id(0), &format!("name {name}"), b"value").expect("stored");
+fn what_is_out_of_bounds_is_refused_where_it_was_asked() {
+    let mut world = World::new(3);
+    let put = |name: usize, value: usize, expires_in| Put {
+        key: api(key("x")),
+        name: ByteBuf::from(vec![0; name]),
+        value: ByteBuf::from(vec![0; value]),
+        expires_in,
+    };
+    for bad in [put(MAX_NAME + 1, 0, None), put(1, MAX_VALUE + 1, None), put(1, 1, Some(0))] {
+        let outcome = world.ask::<_, prost_dht_api::Stored>(node_id(0), PUT, &bad);
+        assert!(matches!(outcome, Err(Refusal::BadRequest(_))), "{outcome:?}");
     }
-    world.run(90_000);
-    world.sent = 0;
+    world.ask::<_, prost_dht_api::Stored>(node_id(0), PUT, &put(MAX_NAME, MAX_VALUE, None)).expect("the largest fits");
+    assert_eq!(world.sent, 1, "nothing was sent for the others");
+}
 
-    world.run(60_000);
+#[test]
+fn a_lost_operation_is_tried_again_and_one_that_stays_lost_ends() {
+    let mut world = World::new(4);
+    world.losing = 1;
+    world.put(node_id(0), "name", b"value", None).expect("stored at the second attempt");
+    world.losing = usize::MAX;
+    let put = world.put(node_id(0), "name", b"other", None);
+    assert!(matches!(put, Err(Refusal::Unreachable | Refusal::Deadline)), "{put:?}");
+}
 
-    // In a minute each node walks at most twice, and offers what it holds in few messages.
-    assert!(world.sent > 0);
-    assert!(world.sent < 6 * 2 * 3 * 10, "{} messages", world.sent);
+#[test]
+fn a_key_whose_records_are_on_their_way_is_asked_for_again() {
+    let mut world = World::new(4);
+    world.put(node_id(0), "name", b"value", None).expect("stored");
+    world.settling = 1;
+    let found = world.get(node_id(2), "name").expect("answered").expect("there");
+    assert_eq!(found.value.as_slice(), b"value");
+    assert_eq!(world.settling, 0);
+}
+
+#[test]
+fn another_attempt_at_a_put_does_not_write_twice() {
+    let mut world = World::new(4);
+    let action = Action::Put { name: Bytes::from("name"), value: Bytes::from("value"), expires_in: None };
+    let attempt = encode(&Operation { request: 99, action });
+    for _ in 0..2 {
+        world.inject(node_id(0), node_id(3), Some(key("name")), attempt.clone());
+    }
+    assert_eq!(world.written, 1);
+    world.inject(node_id(0), node_id(2), Some(key("name")), attempt);
+    assert_eq!(world.written, 2, "another origin's request of the same number is another request");
+}
+
+#[test]
+fn what_makes_no_sense_is_dropped_and_noted_and_answers_that_nobody_waits_for_change_nothing() {
+    let mut world = World::new(3);
+    let stranger = Id::hash(b"stranger");
+    for (place, payload) in [
+        (None, Vec::new()),
+        (None, vec![0xff; 100]),
+        (Some(key("name")), vec![1, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        (None, encode(&Reply { request: 1, outcome: Err("no such refusal".to_owned()) })),
+    ] {
+        let before = world.logged;
+        world.inject(node_id(0), stranger, place, payload);
+        assert_eq!(world.logged, before + 1);
+    }
+    let answer = Reply { request: 7, outcome: Err("busy".to_owned()) };
+    world.inject(node_id(0), stranger, None, encode(&answer));
+    let get = Get { key: api(key("name")), name: bytes("name") };
+    assert_eq!(world.ask::<_, Option<prost_dht_api::Found>>(node_id(0), GET, &get), Ok(None));
 }

@@ -1,376 +1,49 @@
 //! Several nodes in virtual time, with a ring that all of them see alike.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use prost_dht_api::{Found, GET, Get, Id as ApiId, LIST, List, Listed, PUT, Put, REMOVE, Refusal, Remove, Stored};
-use prost_peerlet::{Change, Dispatch, Failure, Id, Key, KeyRange, Message, NodeId, Request};
+use prost_dht_api::{Found, GET, Get, Id as ApiId, PUT, Put, REMOVE, Refusal, Remove, Stored};
+use prost_peerlet::{Dispatch, Failure, Id, Key, Message, NodeId, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::dht::Dht;
-use crate::host::{Host, StoreFailed};
+use crate::host::Host;
 
-/// What the sandbox allows one event.
-const MAX_EFFECTS: usize = 256;
-const MAX_PAYLOAD: usize = 128 << 10;
 /// How long a message takes.
 const LATENCY_MS: u64 = 5;
 /// How long it takes to see that a message got lost.
-const LOST_MS: u64 = 2_000;
+const LOST_MS: u64 = 400;
 
+/// Values and their expiry, by key and name.
 type Records = BTreeMap<(Key, Vec<u8>), (Vec<u8>, Option<u64>)>;
-
-#[derive(Default)]
-struct Member {
-    dht: Dht,
-    records: Records,
-    clock_ahead_ms: u64,
-    quota: Option<usize>,
-}
 
 enum Happening {
     Deliver(NodeId, Message),
-    Failed(NodeId, u64, Failure),
-    Fired(NodeId, u64),
-}
-
-enum Effect {
-    Route(u64, Key, Vec<u8>),
-    Send(u64, NodeId, Vec<u8>),
-    Timer(u64, u64),
-    Respond(u64, Result<Vec<u8>, String>),
-    Write,
+    Failed(NodeId, u64),
+    Fired(NodeId),
 }
 
 /// The world of one test.
 pub(super) struct World {
     now_ms: u64,
-    members: BTreeMap<NodeId, Member>,
-    /// Nodes that are gone, with what their disks hold.
-    disks: BTreeMap<NodeId, Records>,
+    nodes: BTreeMap<NodeId, Dht>,
+    records: Records,
     agenda: BTreeMap<(u64, u64), Happening>,
     last_id: u64,
-    /// Nodes that take messages and lose them.
-    pub(super) mute: BTreeSet<NodeId>,
-    /// Nodes whose policy denies the application.
-    pub(super) refusing: BTreeSet<NodeId>,
-    outcomes: BTreeMap<u64, Vec<Result<Vec<u8>, String>>>,
+    outcomes: BTreeMap<u64, Result<Vec<u8>, String>>,
+    /// So many of the next routed messages get lost.
+    pub(super) losing: usize,
+    /// So many of the next operations find records that are still on their way.
+    pub(super) settling: usize,
     pub(super) logged: usize,
     pub(super) sent: usize,
+    pub(super) written: usize,
 }
 
-impl World {
-    /// That many nodes, long after they started.
-    pub(super) fn settled(nodes: u8) -> World {
-        let mut world = World {
-            now_ms: 1_700_000_000_000,
-            members: BTreeMap::new(),
-            disks: BTreeMap::new(),
-            agenda: BTreeMap::new(),
-            last_id: 0,
-            mute: BTreeSet::new(),
-            refusing: BTreeSet::new(),
-            outcomes: BTreeMap::new(),
-            logged: 0,
-            sent: 0,
-        };
-        for node in 0..nodes {
-            world.start(node_id(node));
-        }
-        world.run(70_000);
-        world
-    }
-
-    pub(super) fn nodes(&self) -> Vec<NodeId> {
-        self.members.keys().copied().collect()
-    }
-
-    /// The nodes that should hold a key's records, the responsible one first.
-    pub(super) fn owners(&self, key: Key) -> Vec<NodeId> {
-        let ring = self.nodes();
-        let first = ring.partition_point(|node| *node < key);
-        (0..ring.len().min(3)).map(|at| ring[(first + at) % ring.len()]).collect()
-    }
-
-    /// A node joins, with what its disk held when it left.
-    pub(super) fn start(&mut self, node: NodeId) {
-        let records = self.disks.remove(&node).unwrap_or_default();
-        self.members.insert(node, Member { records, ..Member::default() });
-        self.event(node, |dht, host| dht.handle_init(host, &[]).expect("the default settings are good"));
-        self.changed(Change::Joined(node));
-        let after = self.predecessor(node);
-        self.event(node, |dht, host| dht.handle_update(host, Change::Gained(KeyRange { after, upto: node })));
-    }
-
-    /// A node stops without a word, and the others see it.
-    pub(super) fn kill(&mut self, node: NodeId) {
-        let Some(member) = self.members.remove(&node) else { return };
-        self.disks.insert(node, member.records);
-        self.changed(Change::Left(node));
-        let heir = self.owners(node)[0];
-        let after = self.predecessor(heir);
-        self.event(heir, |dht, host| dht.handle_update(host, Change::Gained(KeyRange { after, upto: heir })));
-    }
-
-    pub(super) fn set_clock_ahead(&mut self, node: NodeId, ahead_ms: u64) {
-        self.members.get_mut(&node).expect("a member").clock_ahead_ms = ahead_ms;
-    }
-
-    /// The node loses what it holds and what it knows.
-    pub(super) fn forget(&mut self, node: NodeId) {
-        self.kill(node);
-        self.disks.remove(&node);
-        self.start(node);
-    }
-
-    pub(super) fn set_quota(&mut self, node: NodeId, records: usize) {
-        self.members.get_mut(&node).expect("a member").quota = Some(records);
-    }
-
-    pub(super) fn holds(&self, node: NodeId, key: Key) -> bool {
-        self.members[&node].records.keys().any(|(at, name)| *at == key && name[0] == b'v')
-    }
-
-    pub(super) fn holders(&self, key: Key) -> Vec<NodeId> {
-        self.nodes().into_iter().filter(|node| self.holds(*node, key)).collect()
-    }
-
-    /// A message arrives from outside.
-    pub(super) fn inject(&mut self, to: NodeId, from: NodeId, key: Option<Key>, payload: Vec<u8>) {
-        self.last_id += 1;
-        let message = message(self.last_id, key, from, payload);
-        self.event(to, |dht, host| dht.handle_deliver(host, message));
-    }
-
-    /// A request that is not waited for. Returns its number.
-    pub(super) fn ask<T: Serialize>(&mut self, at: NodeId, method: &str, body: &T) -> u64 {
-        self.last_id += 1;
-        let id = self.last_id;
-        let request = Request { id, method: method.to_owned(), body: serde_cbor::to_vec(body).expect("encodes") };
-        self.event(at, |dht, host| dht.handle_serve(host, request));
-        id
-    }
-
-    /// How often a request was answered so far, and how at first.
-    pub(super) fn outcome(&self, request: u64) -> Option<&Result<Vec<u8>, String>> {
-        let outcomes = self.outcomes.get(&request)?;
-        assert_eq!(outcomes.len(), 1, "a request is answered once");
-        outcomes.first()
-    }
-
-    pub(super) fn put(&mut self, at: NodeId, name: &str, value: &[u8]) -> Result<Stored, Refusal> {
-        self.call(at, PUT, &put(name, value, None))
-    }
-
-    pub(super) fn put_for(&mut self, at: NodeId, name: &str, value: &[u8], seconds: u64) -> Result<Stored, Refusal> {
-        self.call(at, PUT, &put(name, value, Some(seconds)))
-    }
-
-    pub(super) fn get(&mut self, at: NodeId, name: &str) -> Result<Option<Found>, Refusal> {
-        self.call(at, GET, &Get { key: api(key(name)), name: ByteBuf::from(name) })
-    }
-
-    pub(super) fn value(&mut self, at: NodeId, name: &str) -> Option<Vec<u8>> {
-        self.get(at, name).expect("the get succeeds").map(|found| found.value.into_vec())
-    }
-
-    pub(super) fn remove(&mut self, at: NodeId, name: &str) -> Result<Stored, Refusal> {
-        self.call(at, REMOVE, &Remove { key: api(key(name)), name: ByteBuf::from(name) })
-    }
-
-    pub(super) fn list(&mut self, at: NodeId, list: &List) -> Result<Listed, Refusal> {
-        self.call(at, LIST, list)
-    }
-
-    /// Lets time pass.
-    pub(super) fn run(&mut self, ms: u64) {
-        let end = self.now_ms + ms;
-        while let Some(((at, _), _)) = self.agenda.first_key_value().filter(|((at, _), _)| *at <= end) {
-            self.now_ms = *at;
-            self.step();
-        }
-        self.now_ms = end;
-    }
-
-    fn call<T: Serialize, R: DeserializeOwned>(&mut self, at: NodeId, method: &str, body: &T) -> Result<R, Refusal> {
-        let request = self.ask(at, method, body);
-        while self.outcome(request).is_none() {
-            let ((at, _), _) = self.agenda.first_key_value().expect("a request is never forgotten");
-            self.now_ms = *at;
-            self.step();
-        }
-        match self.outcome(request).expect("just seen") {
-            Ok(body) => Ok(serde_cbor::from_slice(body).expect("an answer as documented")),
-            Err(text) => Err(text.parse().expect("a known refusal")),
-        }
-    }
-
-    fn step(&mut self) {
-        let Some((_, happening)) = self.agenda.pop_first() else { return };
-        match happening {
-            Happening::Deliver(node, message) => self.event(node, |dht, host| dht.handle_deliver(host, message)),
-            Happening::Failed(node, id, why) => self.event(node, |dht, host| dht.handle_failed(host, id, why)),
-            Happening::Fired(node, tag) => self.event(node, |dht, host| dht.handle_fired(host, tag)),
-        }
-    }
-
-    fn changed(&mut self, change: Change) {
-        for node in self.nodes() {
-            self.event(node, |dht, host| dht.handle_update(host, change));
-        }
-    }
-
-    fn predecessor(&self, node: NodeId) -> NodeId {
-        let ring = self.nodes();
-        let at = ring.partition_point(|other| *other < node);
-        ring[(at + ring.len() - 1) % ring.len()]
-    }
-
-    fn event(&mut self, node: NodeId, handle: impl FnOnce(&mut Dht, &mut dyn Host)) {
-        let ring = self.nodes();
-        let Some(member) = self.members.get_mut(&node) else { return };
-        let mut host = FakeHost {
-            myself: node,
-            now_ms: self.now_ms + member.clock_ahead_ms,
-            ring: &ring,
-            records: &mut member.records,
-            quota: member.quota,
-            last_id: &mut self.last_id,
-            effects: Vec::new(),
-            logged: 0,
-        };
-        handle(&mut member.dht, &mut host);
-        let (effects, logged) = (host.effects, host.logged);
-        self.logged += logged;
-        assert!(effects.len() <= MAX_EFFECTS, "an event asked for {} effects", effects.len());
-        for effect in effects {
-            self.perform(node, effect);
-        }
-    }
-
-    fn perform(&mut self, node: NodeId, effect: Effect) {
-        match effect {
-            Effect::Route(id, key, payload) => {
-                let willing = self.owners(key).into_iter().find(|owner| !self.refusing.contains(owner));
-                match willing {
-                    Some(to) => self.post(node, to, message(id, Some(key), node, payload)),
-                    None => self.plan(LATENCY_MS, Happening::Failed(node, id, Failure::NoWillingNode)),
-                }
-            }
-            Effect::Send(id, to, payload) => self.post(node, to, message(id, None, node, payload)),
-            Effect::Timer(after_ms, tag) => self.plan(after_ms, Happening::Fired(node, tag)),
-            Effect::Respond(request, outcome) => self.outcomes.entry(request).or_default().push(outcome),
-            Effect::Write => {}
-        }
-    }
-
-    fn post(&mut self, from: NodeId, to: NodeId, message: Message) {
-        assert!(message.payload.len() <= MAX_PAYLOAD);
-        self.sent += 1;
-        let id = message.id;
-        if self.refusing.contains(&to) {
-            self.plan(LATENCY_MS, Happening::Failed(from, id, Failure::NoWillingNode));
-        } else if !self.members.contains_key(&to) {
-            self.plan(LATENCY_MS, Happening::Failed(from, id, Failure::Unreachable));
-        } else if !self.mute.contains(&to) {
-            self.plan(LATENCY_MS, Happening::Deliver(to, message));
-        } else if message.key.is_none() {
-            self.plan(LOST_MS, Happening::Failed(from, id, Failure::Deadline));
-        }
-    }
-
-    fn plan(&mut self, after_ms: u64, happening: Happening) {
-        self.last_id += 1;
-        self.agenda.insert((self.now_ms + after_ms, self.last_id), happening);
-    }
-}
-
-struct FakeHost<'a> {
-    myself: NodeId,
-    now_ms: u64,
-    ring: &'a [NodeId],
-    records: &'a mut Records,
-    quota: Option<usize>,
-    last_id: &'a mut u64,
-    effects: Vec<Effect>,
-    logged: usize,
-}
-
-impl Host for FakeHost<'_> {
-    fn now_ms(&self) -> u64 {
-        self.now_ms
-    }
-
-    fn myself(&self) -> NodeId {
-        self.myself
-    }
-
-    fn replica_set(&self, key: Key, max: u32) -> Vec<NodeId> {
-        let first = self.ring.partition_point(|node| *node < key);
-        (0..self.ring.len().min(max as usize)).map(|at| self.ring[(first + at) % self.ring.len()]).collect()
-    }
-
-    fn route(&mut self, key: Key, payload: &[u8]) -> Result<u64, Refusal> {
-        *self.last_id += 1;
-        self.effects.push(Effect::Route(*self.last_id, key, payload.to_vec()));
-        Ok(*self.last_id)
-    }
-
-    fn send(&mut self, to: NodeId, payload: &[u8]) -> Option<u64> {
-        assert_ne!(to, self.myself, "a node does not send to itself");
-        *self.last_id += 1;
-        self.effects.push(Effect::Send(*self.last_id, to, payload.to_vec()));
-        Some(*self.last_id)
-    }
-
-    fn get(&self, key: Key, name: &[u8]) -> Result<Option<Vec<u8>>, StoreFailed> {
-        Ok(self.records.get(&(key, name.to_vec())).map(|(value, _)| value.clone()))
-    }
-
-    fn put(&mut self, key: Key, name: &[u8], value: &[u8], expires_in: Option<u64>) -> Result<(), StoreFailed> {
-        let place = (key, name.to_vec());
-        if self.quota.is_some_and(|quota| self.records.len() >= quota) && !self.records.contains_key(&place) {
-            return Err(StoreFailed);
-        }
-        self.records.insert(place, (value.to_vec(), expires_in));
-        self.effects.push(Effect::Write);
-        Ok(())
-    }
-
-    fn delete(&mut self, key: Key, name: &[u8]) -> Result<(), StoreFailed> {
-        self.records.remove(&(key, name.to_vec()));
-        self.effects.push(Effect::Write);
-        Ok(())
-    }
-
-    fn names(&self, key: Key, prefix: &[u8], after: Option<&[u8]>, max: u32) -> Result<Vec<Vec<u8>>, StoreFailed> {
-        let here = self.records.keys().filter(|(at, _)| *at == key).map(|(_, name)| name);
-        let asked = here.filter(|name| name.starts_with(prefix) && after.is_none_or(|after| name.as_slice() > after));
-        Ok(asked.take(max as usize).cloned().collect())
-    }
-
-    fn keys(&self, after: Option<Key>, max: u32) -> Result<Vec<Key>, StoreFailed> {
-        let keys: BTreeSet<Key> = self.records.keys().map(|(key, _)| *key).collect();
-        Ok(keys.into_iter().filter(|key| after.is_none_or(|after| *key > after)).take(max as usize).collect())
-    }
-
-    fn respond(&mut self, request: u64, outcome: Result<&[u8], &str>) {
-        self.effects.push(Effect::Respond(request, outcome.map(<[u8]>::to_vec).map_err(str::to_owned)));
-    }
-
-    fn set_timer(&mut self, after_ms: u64, tag: u64) -> bool {
-        self.effects.push(Effect::Timer(after_ms, tag));
-        true
-    }
-
-    fn log(&mut self, _line: &str) {
-        self.logged += 1;
-    }
-}
-
-pub(super) fn node_id(node: u8) -> NodeId {
-    Id::hash(&[node])
+pub(super) fn node_id(number: u8) -> NodeId {
+    Id::hash(&[number])
 }
 
 pub(super) fn key(name: &str) -> Key {
@@ -378,13 +51,215 @@ pub(super) fn key(name: &str) -> Key {
 }
 
 pub(super) fn api(id: Id) -> ApiId {
-    ApiId::new(id.to_bytes())
+    ByteArray::new(id.to_bytes())
 }
 
-pub(super) fn put(name: &str, value: &[u8], expires_in: Option<u64>) -> Put {
-    Put { key: api(key(name)), name: ByteBuf::from(name), value: ByteBuf::from(value), expires_in }
+pub(super) fn bytes(text: &str) -> ByteBuf {
+    ByteBuf::from(text.as_bytes())
 }
 
-fn message(id: u64, key: Option<Key>, from: NodeId, payload: Vec<u8>) -> Message {
-    Message { id, key, dispatch: Dispatch::EndNode, origin: from, previous: from, hops: 1, payload }
+impl World {
+    pub(super) fn new(nodes: u8) -> World {
+        World {
+            now_ms: 1_700_000_000_000,
+            nodes: (0..nodes).map(|node| (node_id(node), Dht::default())).collect(),
+            records: Records::new(),
+            agenda: BTreeMap::new(),
+            last_id: 0,
+            outcomes: BTreeMap::new(),
+            losing: 0,
+            settling: 0,
+            logged: 0,
+            sent: 0,
+            written: 0,
+        }
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    fn owner(&self, key: Key) -> NodeId {
+        let after = self.nodes.range(key..).next().or_else(|| self.nodes.first_key_value());
+        *after.expect("a node").0
+    }
+
+    pub(super) fn run(&mut self, ms: u64) {
+        let end = self.now_ms + ms;
+        while let Some(((time, number), _)) = self.agenda.first_key_value().filter(|((time, _), _)| *time <= end) {
+            let at = (*time, *number);
+            self.now_ms = at.0;
+            match self.agenda.remove(&at).expect("it is there") {
+                Happening::Deliver(node, message) => {
+                    self.event(node, |dht, host| dht.handle_deliver(host, &message));
+                    self.settling = self.settling.saturating_sub(usize::from(message.key.is_some()));
+                }
+                Happening::Failed(node, message) => {
+                    self.event(node, |dht, host| dht.handle_failed(host, message, Failure::Unreachable));
+                }
+                Happening::Fired(node) => self.event(node, |dht, host| dht.handle_fired(host)),
+            }
+        }
+        self.now_ms = end;
+    }
+
+    fn event(&mut self, node: NodeId, act: impl FnOnce(&mut Dht, &mut Turn<'_>)) {
+        let mut dht = self.nodes.remove(&node).expect("a node");
+        act(&mut dht, &mut Turn { world: self, node });
+        self.nodes.insert(node, dht);
+    }
+
+    fn later(&mut self, after_ms: u64, happening: Happening) {
+        self.last_id += 1;
+        self.agenda.insert((self.now_ms + after_ms, self.last_id), happening);
+    }
+
+    /// A message arrives from a stranger.
+    pub(super) fn inject(&mut self, to: NodeId, origin: NodeId, place: Option<Key>, payload: Vec<u8>) {
+        let message = message(0, place, origin, &payload);
+        self.event(to, |dht, host| dht.handle_deliver(host, &message));
+    }
+
+    /// A local program asks and waits for the answer.
+    pub(super) fn ask<Q: Serialize, A: DeserializeOwned>(
+        &mut self,
+        node: NodeId,
+        method: &str,
+        question: &Q,
+    ) -> Result<A, Refusal> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let body = serde_cbor::to_vec(question).expect("encodes");
+        let request = Request { id, method: method.to_owned(), body };
+        self.event(node, |dht, host| dht.handle_serve(host, request));
+        self.run(15_000);
+        match self.outcomes.remove(&id).expect("every request is answered") {
+            Ok(body) => Ok(serde_cbor::from_slice(&body).expect("decodes")),
+            Err(text) => Err(text.parse().expect("a refusal")),
+        }
+    }
+
+    pub(super) fn put(
+        &mut self,
+        node: NodeId,
+        name: &str,
+        value: &[u8],
+        expires_in: Option<u64>,
+    ) -> Result<Stored, Refusal> {
+        let (key, name, value) = (api(key(name)), bytes(name), ByteBuf::from(value));
+        let before = self.now_ms;
+        let stored = self.ask(node, PUT, &Put { key, name, value, expires_in });
+        // The answer is all that took time.
+        self.now_ms = before + 100;
+        stored
+    }
+
+    pub(super) fn get(&mut self, node: NodeId, name: &str) -> Result<Option<Found>, Refusal> {
+        let (key, name) = (api(key(name)), bytes(name));
+        let before = self.now_ms;
+        let found = self.ask(node, GET, &Get { key, name });
+        self.now_ms = before;
+        found
+    }
+
+    pub(super) fn remove(&mut self, node: NodeId, name: &str) -> Result<Stored, Refusal> {
+        self.ask(node, REMOVE, &Remove { key: api(key(name)), name: bytes(name) })
+    }
+}
+
+fn message(id: u64, key: Option<Key>, origin: NodeId, payload: &[u8]) -> Message {
+    let payload = payload.to_vec();
+    Message { id, key, dispatch: Dispatch::EndNode, origin, previous: origin, hops: 1, payload }
+}
+
+/// One event on one node.
+struct Turn<'a> {
+    world: &'a mut World,
+    node: NodeId,
+}
+
+impl Turn<'_> {
+    fn live(&self, at: &(Key, Vec<u8>)) -> Option<&Vec<u8>> {
+        let (value, expires) = self.world.records.get(at)?;
+        expires.is_none_or(|expires| expires > self.world.now_ms).then_some(value)
+    }
+}
+
+impl Host for Turn<'_> {
+    fn now_ms(&self) -> u64 {
+        self.world.now_ms
+    }
+
+    fn myself(&self) -> NodeId {
+        self.node
+    }
+
+    fn replicas(&self, _: Key, max: u32) -> u32 {
+        // This node is not in the map during its event.
+        max.min(self.world.nodes.len() as u32 + 1)
+    }
+
+    fn route(&mut self, key: Key, payload: &[u8]) -> Result<u64, Refusal> {
+        self.world.sent += 1;
+        self.world.last_id += 1;
+        let id = self.world.last_id;
+        let here = key.distance_to(self.node) <= key.distance_to(self.world.owner(key));
+        let owner = if here { self.node } else { self.world.owner(key) };
+        if self.world.losing > 0 {
+            self.world.losing -= 1;
+            self.world.later(LOST_MS, Happening::Failed(self.node, id));
+        } else {
+            let message = message(id, Some(key), self.node, payload);
+            self.world.later(LATENCY_MS, Happening::Deliver(owner, message));
+        }
+        Ok(id)
+    }
+
+    fn send(&mut self, to: NodeId, payload: &[u8]) {
+        let message = message(0, None, self.node, payload);
+        if self.world.nodes.contains_key(&to) {
+            self.world.later(LATENCY_MS, Happening::Deliver(to, message));
+        }
+    }
+
+    fn get(&self, key: Key, name: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        if self.world.settling > 0 {
+            return Err(Refusal::Unreachable);
+        }
+        Ok(self.live(&(key, name.to_vec())).cloned())
+    }
+
+    fn put(&mut self, key: Key, name: &[u8], value: &[u8], expires_in: Option<u64>) -> Result<(), Refusal> {
+        let expires = expires_in.map(|seconds| self.world.now_ms + seconds * 1000);
+        self.world.written += 1;
+        self.world.records.insert((key, name.to_vec()), (value.to_vec(), expires));
+        Ok(())
+    }
+
+    fn delete(&mut self, key: Key, name: &[u8]) -> Result<(), Refusal> {
+        self.world.written += 1;
+        self.world.records.remove(&(key, name.to_vec()));
+        Ok(())
+    }
+
+    fn names(&self, key: Key, prefix: &[u8], after: Option<&[u8]>, max: u32) -> Result<Vec<Vec<u8>>, Refusal> {
+        let names = self.world.records.keys().filter(|(at, name)| *at == key && name.starts_with(prefix));
+        let page = names.map(|(_, name)| name.clone()).filter(|name| after.is_none_or(|after| name.as_slice() > after));
+        Ok(page.take(max as usize).collect())
+    }
+
+    fn respond(&mut self, request: u64, outcome: Result<&[u8], &str>) {
+        let outcome = outcome.map(<[u8]>::to_vec).map_err(str::to_owned);
+        let earlier = self.world.outcomes.insert(request, outcome);
+        assert!(earlier.is_none(), "a request is answered once");
+    }
+
+    fn set_timer(&mut self, after_ms: u64) -> bool {
+        self.world.later(after_ms, Happening::Fired(self.node));
+        true
+    }
+
+    fn log(&mut self, _: &str) {
+        self.world.logged += 1;
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 
 use bytes::Bytes;
-use prost_contract::{Place, record_bytes};
+use prost_contract::{Change, Entry, Kept, Place, Point, TOMBSTONE_MS, Version, record_bytes};
 use prost_kbr::{Id, Interval};
 
 use super::{DataDir, MAX_QUEUED_WRITES, Store, StoreError};
@@ -100,27 +100,111 @@ fn keys_come_in_ring_order_across_zero() {
 #[test]
 fn an_expired_record_is_not_seen_then_swept() {
     let store = Harness::new();
-    store.submit(&app("dht"), vec![put_until(at(1), b"short", b"x", T0 + 10), put(at(1), b"long", b"x")]);
+    store.submit(&app("dht"), vec![put_until(Place::Node, b"short", b"x", T0 + 10), put(Place::Node, b"long", b"x")]);
     store.wait_for_all();
-    assert_eq!(store.get_at(T0 + 9, &app("dht"), at(1), b"short"), Some(b"x".to_vec()));
-    assert_eq!(store.get_at(T0 + 10, &app("dht"), at(1), b"short"), None);
+    assert_eq!(store.get_at(T0 + 9, &app("dht"), Place::Node, b"short"), Some(b"x".to_vec()));
+    assert_eq!(store.get_at(T0 + 10, &app("dht"), Place::Node, b"short"), None);
     assert_eq!(store.used(&app("dht")), record_bytes(5, 1) + record_bytes(4, 1));
     store.clock.store(T0 + 11, Ordering::SeqCst);
     store.wait_until(|store| store.used(&app("dht")) == record_bytes(4, 1));
-    assert_eq!(store.get_at(T0, &app("dht"), at(1), b"short"), None, "it is gone, not only hidden");
-    assert_eq!(store.get(&app("dht"), at(1), b"long"), Some(b"x".to_vec()));
+    assert_eq!(store.get_at(T0, &app("dht"), Place::Node, b"short"), None, "it is gone, not only hidden");
+    assert_eq!(store.get(&app("dht"), Place::Node, b"long"), Some(b"x".to_vec()));
 }
 
 #[test]
 fn a_renewed_record_is_not_swept_at_its_old_expiry() {
     let store = Harness::new();
-    store.submit(&app("dht"), vec![put_until(at(1), b"a", b"x", T0 + 10)]);
-    store.submit(&app("dht"), vec![put_until(at(1), b"a", b"y", T0 + 1000)]);
-    store.submit(&app("dht"), vec![put_until(at(1), b"b", b"x", T0 + 10)]);
+    store.submit(&app("dht"), vec![put_until(Place::Node, b"a", b"x", T0 + 10)]);
+    store.submit(&app("dht"), vec![put_until(Place::Node, b"a", b"y", T0 + 1000)]);
+    store.submit(&app("dht"), vec![put_until(Place::Node, b"b", b"x", T0 + 10)]);
     store.wait_for_all();
     store.clock.store(T0 + 11, Ordering::SeqCst);
     store.wait_until(|store| store.used(&app("dht")) == record_bytes(1, 1));
-    assert_eq!(store.get_at(T0 + 11, &app("dht"), at(1), b"a"), Some(b"y".to_vec()));
+    assert_eq!(store.get_at(T0 + 11, &app("dht"), Place::Node, b"a"), Some(b"y".to_vec()));
+}
+
+#[test]
+fn the_newest_version_of_a_keyed_record_stays_whatever_comes_in_which_order() {
+    let mut store = Harness::new();
+    let point = Point { key: key(1), name: b"a".to_vec() };
+    let kept = |at: u64, node: u8, value: Option<&'static [u8]>| Kept {
+        version: Version { at, node: self::node(node) },
+        value: value.map(Bytes::from_static),
+        expires: value.is_none().then_some(u64::MAX - 1),
+    };
+    let keep = |kept: &Kept| Change::Keep(point.clone(), kept.clone());
+    let versions =
+        [kept(5, 1, Some(b"five")), kept(3, 9, Some(b"three")), kept(5, 2, Some(b"other")), kept(4, 1, None)];
+    store.try_change(&app("dht"), versions.iter().map(keep).collect()).expect("an open store");
+    for _ in 0..2 {
+        assert_eq!(store.kept(&point), Some(versions[2].clone()));
+        assert_eq!(store.newest_version(), 5);
+        store.reopen();
+    }
+    // A deletion that is newer hides the value, and is remembered.
+    let deleted = kept(6, 1, None);
+    store.try_change(&app("dht"), vec![keep(&deleted)]).expect("an open store");
+    for _ in 0..2 {
+        assert_eq!(store.get(&app("dht"), at(1), b"a"), None);
+        assert_eq!((store.names(at(1), b"", None, 9), store.keys(whole(), None, 9)), (vec![], vec![]));
+        assert_eq!(store.entries(whole(), None, 9), [Entry { point: point.clone(), version: deleted.version }]);
+        assert_eq!(store.used(&app("dht")), record_bytes(1, 0));
+        store.reopen();
+    }
+    // A copy goes where it is not newer than what the others have.
+    let older = Change::Drop(point.clone(), versions[0].version);
+    store.try_change(&app("dht"), vec![older]).expect("an open store");
+    assert_eq!(store.kept(&point), Some(deleted.clone()));
+    store.try_change(&app("dht"), vec![Change::Drop(point.clone(), deleted.version)]).expect("an open store");
+    assert_eq!((store.kept(&point), store.used(&app("dht"))), (None, 0));
+}
+
+#[test]
+fn a_keyed_record_that_expires_is_remembered_as_deleted_and_forgotten_later() {
+    let store = Harness::new();
+    store.submit(&app("dht"), vec![put_until(at(1), b"a", b"xyz", T0 + 10)]);
+    store.wait_for_all();
+    let point = Point { key: key(1), name: b"a".to_vec() };
+    let version = store.kept(&point).expect("it is there").version;
+    store.clock.store(T0 + 11, Ordering::SeqCst);
+    store.wait_until(|store| store.used(&app("dht")) == record_bytes(1, 0));
+    let expires = Some(T0 + 10 + TOMBSTONE_MS);
+    assert_eq!(store.kept(&point), Some(Kept { version, value: None, expires }));
+    store.clock.store(T0 + 11 + TOMBSTONE_MS, Ordering::SeqCst);
+    store.wait_until(|store| store.used(&app("dht")) == 0);
+    assert_eq!(store.kept(&point), None);
+}
+
+#[test]
+fn entries_come_in_ring_order_and_in_pages_durable_or_not() {
+    let store = Harness::new();
+    let points: Vec<Point> = [(200, "b"), (200, "c"), (250, "a"), (5, "a"), (5, "b"), (100, "z")]
+        .map(|(number, name)| Point { key: key(number), name: name.as_bytes().to_vec() })
+        .to_vec();
+    for point in points.iter().step_by(2) {
+        store.submit(&app("dht"), vec![put(Place::At(point.key), &point.name, b"x")]);
+    }
+    store.wait_for_all();
+    let stall = store.disk().stall();
+    for point in points.iter().skip(1).step_by(2) {
+        store.submit(&app("dht"), vec![put(Place::At(point.key), &point.name, b"x")]);
+    }
+    let found = |range, after: Option<&Point>, max| -> Vec<Point> {
+        store.entries(range, after, max).into_iter().map(|entry| entry.point).collect()
+    };
+    let range = Interval::open_closed(key(150), key(100));
+    assert_eq!(found(range, None, 99), points);
+    for at in 0..points.len() {
+        assert_eq!(found(range, Some(&points[at]), 99), points[at + 1..]);
+        assert_eq!(found(range, Some(&points[at]), 1), points[at + 1..].iter().take(1).cloned().collect::<Vec<_>>());
+    }
+    assert_eq!(found(Interval::open_closed(key(199), key(249)), None, 99), points[..2]);
+    assert_eq!(found(Interval::open_closed(key(5), key(5)), None, 99).len(), points.len());
+    drop(stall);
+}
+
+fn whole() -> Interval {
+    Interval::open_closed(key(0), key(0))
 }
 
 #[test]
@@ -235,7 +319,17 @@ fn a_newer_format_is_refused() {
     drop(Harness::on(disk.clone()));
     disk.set_format(7);
     let error = Harness::try_on(disk).err();
-    assert_eq!(error, Some(StoreError::NewerFormat { found: 7, known: 1 }));
+    assert_eq!(error, Some(StoreError::NewerFormat { found: 7, known: 2 }));
+    assert_eq!(error.map(|error| error.exit_code()), Some(65));
+}
+
+#[test]
+fn an_older_format_is_refused() {
+    let disk = Disk::new();
+    drop(Harness::on(disk.clone()));
+    disk.set_format(1);
+    let error = Harness::try_on(disk).err();
+    assert_eq!(error, Some(StoreError::OlderFormat { found: 1, known: 2 }));
     assert_eq!(error.map(|error| error.exit_code()), Some(65));
 }
 
@@ -261,7 +355,13 @@ fn a_directory_serves_one_process_at_a_time() {
     let (sender, commits) = channel();
     let on_commit = Box::new(move |batch: super::Batch| sender.send(batch).expect("the test listens"));
     let store = Store::open(&data, node(1), on_commit).expect("a new store");
-    store.submit(&app("dht"), 7, vec![put(at(1), b"a", b"x")]).expect("an open store");
+    store
+        .submit(
+            &app("dht"),
+            7,
+            vec![Change::Node { name: b"a".to_vec(), value: Some((Bytes::from_static(b"x"), None)) }],
+        )
+        .expect("an open store");
     let batch = commits.recv().expect("the writer answers");
     assert_eq!((batch.commits, batch.result, batch.writes, batch.bytes), (vec![7], Ok(()), 1, 1));
 }

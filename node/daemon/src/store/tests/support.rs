@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use prost_contract::{Place, Unavailable, Write};
+use prost_contract::{Change, Entry, Kept, Place, Point, Shelf, Unavailable, Version, Write};
 use prost_kbr::{AppId, Id, Interval, Key, NodeId};
 use redb::{Builder, ReadableDatabase, ReadableTableMetadata, StorageBackend};
 
@@ -179,6 +179,7 @@ pub(super) struct Harness {
     disk: Disk,
     batches: Receiver<Batch>,
     submitted: AtomicU64,
+    versions: AtomicU64,
     acknowledged: AtomicU64,
     pub(super) clock: Arc<AtomicU64>,
 }
@@ -196,7 +197,15 @@ impl Harness {
         let clock = Arc::new(AtomicU64::new(super::T0));
         let (store, batches) = open(&disk, &clock)?;
         let zero = || AtomicU64::new(0);
-        Ok(Harness { store: Some(store), disk, batches, submitted: zero(), acknowledged: zero(), clock })
+        Ok(Harness {
+            store: Some(store),
+            disk,
+            batches,
+            submitted: zero(),
+            versions: AtomicU64::new(1),
+            acknowledged: zero(),
+            clock,
+        })
     }
 
     /// Closes the store and opens it again.
@@ -216,8 +225,27 @@ impl Harness {
     }
 
     pub(super) fn try_submit(&self, app: &AppId, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.try_change(app, writes.into_iter().map(|write| self.change(write)).collect())
+    }
+
+    /// What a write is to the disk: each is newer than all before, and a keyed record that is deleted leaves nothing.
+    fn change(&self, Write { place, name, value }: Write) -> Change {
+        let at = self.versions.fetch_add(1, Ordering::SeqCst);
+        let version = Version { at, node: node(1) };
+        match place {
+            Place::Node => Change::Node { name, value },
+            Place::At(key) => match value {
+                Some((value, expires)) => {
+                    Change::Keep(Point { key, name }, Kept { version, value: Some(value), expires })
+                }
+                None => Change::Drop(Point { key, name }, version),
+            },
+        }
+    }
+
+    pub(super) fn try_change(&self, app: &AppId, changes: Vec<Change>) -> Result<(), StoreError> {
         let commit = self.submitted.load(Ordering::SeqCst);
-        self.store().submit(app, commit, writes)?;
+        self.store().submit(app, commit, changes)?;
         self.submitted.store(commit + 1, Ordering::SeqCst);
         Ok(())
     }
@@ -291,6 +319,20 @@ impl Harness {
     pub(super) fn get_at(&self, now_ms: u64, app: &AppId, place: Place, name: &[u8]) -> Option<Vec<u8>> {
         let value = self.store().records(app, now_ms).get(place, name).expect("a sound disk");
         value.map(|value| value.to_vec())
+    }
+
+    /// A keyed record of `dht` as nodes copy it.
+    pub(super) fn kept(&self, point: &Point) -> Option<Kept> {
+        self.store().shelf().copies(&app("dht")).kept(point).expect("a sound disk")
+    }
+
+    /// The keyed records of `dht` in a range, deleted ones included.
+    pub(super) fn entries(&self, range: Interval, after: Option<&Point>, max: usize) -> Vec<Entry> {
+        self.store().shelf().copies(&app("dht")).entries(range, after, max).expect("a sound disk")
+    }
+
+    pub(super) fn newest_version(&self) -> u64 {
+        self.store().newest_version()
     }
 
     /// Names that `dht` has at a place.

@@ -4,13 +4,31 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use prost_contract::{Execution, Outcome};
+use prost_contract::{Change, Copies, Execution, Outcome, Shelf};
 use prost_kbr::{AppId, Header, Input as Ring, Message, NodeId, Peer, Purpose, Refusal, wire};
-use prost_manager::{Input, NotDurable, Output, RunEvent};
+use prost_manager::{Input, NotDurable, Output, RunEvent, look};
 
 use super::{DIAL_FAILS, Disk, Event, Fate, MAX_WAKES, Seen, Step, Tally, World, pair};
 use crate::guest::{Component, Instance};
 use crate::packages::app_of;
+
+/// No keyed records are there.
+struct NoShelf;
+
+impl Shelf for NoShelf {
+    fn apps(&self) -> Vec<AppId> {
+        Vec::new()
+    }
+
+    fn copies(&self, _: &AppId) -> Box<dyn Copies + '_> {
+        panic!("no application has any")
+    }
+}
+
+/// Whether a frame is one of those by which nodes compare and copy keyed records.
+fn is_about_records(payload: &[u8]) -> bool {
+    payload.first() == Some(&0xff)
+}
 
 impl World {
     pub(super) fn at_time(&mut self, after: Duration, event: Event) {
@@ -33,7 +51,7 @@ impl World {
             Event::Compiled { node, .. } => self.steps.push((node, Step::Compiled)),
             Event::Ran { node, .. } => self.steps.push((node, Step::Ran)),
             Event::Committed { node, .. } => self.steps.push((node, Step::Committed)),
-            Event::Wake(_) | Event::Ring(..) | Event::Connect { .. } | Event::Frame { .. } => {}
+            Event::Wake(_) | Event::Ring(..) | Event::Connect { .. } | Event::Frame { .. } | Event::Looked { .. } => {}
         }
         match event {
             Event::Wake(id) => self.wake(id),
@@ -50,6 +68,7 @@ impl World {
                     self.input(node, Input::Ran { app, executions });
                 }
             }
+            Event::Looked { node, look, found } => self.input(node, Input::Looked { look, found }),
             Event::Committed { node, commit, result } => {
                 self.see(node, Seen::Committed(commit, result.is_ok()));
                 self.input(node, Input::Committed { commit, result });
@@ -151,7 +170,9 @@ impl World {
         }
         let mut message = wire::decode(bytes.slice(4..)).expect("a frame");
         self.steps.extend(step_of(&message).map(|step| (to, step)));
-        if let (Message::Upper(payload), Some(meddler)) = (&message, &mut self.meddler) {
+        if let (Message::Upper(payload), Some(meddler)) = (&message, &mut self.meddler)
+            && !is_about_records(payload)
+        {
             let code = serde_cbor::from_slice(payload).expect("a frame of the code protocol");
             match meddler(from, to, &code) {
                 Fate::Arrives => {}
@@ -223,7 +244,11 @@ impl World {
                 host.loaded.remove(&app);
                 host.instances.remove(&app);
             }
-            Output::Commit { commit, app, writes } => self.commit(id, commit, &app, writes),
+            Output::Commit { commit, app, changes } => self.commit(id, commit, &app, changes),
+            Output::Look { look: number, at } => {
+                let found = look(&NoShelf, &at);
+                self.at_time(Duration::from_millis(1), Event::Looked { node: id, look: number, found });
+            }
             Output::SavePackage(package) => self.see(id, Seen::Saved(app_of(&package))),
             Output::Forget(app) => {
                 self.hosts.get_mut(&id).expect("a node").records.remove(&app);
@@ -248,7 +273,7 @@ impl World {
 
     fn send(&mut self, from: NodeId, to: Peer, message: Message) {
         match &message {
-            Message::Upper(payload) => {
+            Message::Upper(payload) if !is_about_records(payload) => {
                 let code = serde_cbor::from_slice(payload).expect("a frame of the code protocol");
                 self.see(from, Seen::Asked(to.id, code));
             }
@@ -294,14 +319,18 @@ impl World {
         self.at_time(took, Event::Ran { node: id, app: app.clone(), generation, executions });
     }
 
-    fn commit(&mut self, id: NodeId, commit: u64, app: &AppId, writes: Vec<prost_contract::Write>) {
-        let names = writes.iter().map(|write| String::from_utf8_lossy(&write.name).into_owned()).collect();
+    fn commit(&mut self, id: NodeId, commit: u64, app: &AppId, changes: Vec<Change>) {
+        let name = |change: &Change| match change {
+            Change::Node { name, .. } => name.clone(),
+            Change::Keep(..) | Change::Drop(..) => panic!("scripts write records of the node"),
+        };
+        let names = changes.iter().map(|change| String::from_utf8_lossy(&name(change)).into_owned()).collect();
         self.see(id, Seen::Commit(commit, names));
         let host = self.hosts.get_mut(&id).expect("a node");
         let records = host.records.entry(app.clone()).or_default();
         let (after, result) = match host.disk {
             Disk::Works(after) => {
-                records.extend(writes.into_iter().map(|write| write.name));
+                records.extend(changes.iter().map(name));
                 (after, Ok(100 * records.len() as u64))
             }
             Disk::Breaks(after) => (after, Err(NotDurable)),
@@ -325,7 +354,7 @@ fn step_of(message: &Message) -> Option<Step> {
     match message {
         Message::Route { routed, .. } if matches!(routed.envelope.purpose, Purpose::App(_)) => Some(Step::Message),
         Message::Outcome { outcome, .. } if matches!(outcome.purpose, Purpose::App(_)) => Some(Step::Outcome),
-        Message::Upper(payload) => Some(Step::Code(payload.len())),
+        Message::Upper(payload) if !is_about_records(payload) => Some(Step::Code(payload.len())),
         _ => None,
     }
 }

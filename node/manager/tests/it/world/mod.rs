@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost_contract::{Event as Told, Execution, Outcome};
 use prost_kbr::{AppId, Config, Id, Input as Ring, Key, Message, NodeId, Peer, Time};
-use prost_manager::{CallFailure, InstallFailure, Node, NotDurable, Settings};
+use prost_manager::{CallFailure, Found, InstallFailure, Node, NotDurable, Settings};
 use prost_package::{Digest, Policy};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -95,6 +95,7 @@ enum Event {
     Compiled { node: NodeId, app: AppId, generation: u64, component: Bytes },
     Ran { node: NodeId, app: AppId, generation: u64, executions: Vec<Execution> },
     Committed { node: NodeId, commit: u64, result: Result<u64, NotDurable> },
+    Looked { node: NodeId, look: u64, found: Found },
 }
 
 /// One step of an application or of one of its messages.
@@ -236,7 +237,7 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.random().to_be_bytes());
         let policy = Arc::new(Policy::default_only(true));
-        let settings = Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS };
+        let settings = Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS, newest_version: 0 };
         let host = Host {
             node: Node::new(peer, settings, seed, self.now),
             peer,

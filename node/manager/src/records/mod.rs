@@ -1,0 +1,246 @@
+//! Keyed records: written where their key's responsibility lies, copied to the nodes that come next, compared with
+//! them, and handed over when responsibility moves.
+//!
+//! * [`spread`]: an event's writes go to the other nodes of the key's replica set, and what the event sends waits until
+//!   as many have them as its package asks for.
+//! * [`settle`]: a node that has become responsible for a range first takes what its successors have there; until then
+//!   messages for these keys wait, and are refused after a while, so that they go to the next replica.
+//! * [`upkeep`]: each node compares the range that it is responsible for with its successors, now and then and whenever
+//!   these change.
+//! * [`stray`]: what a node still has but is no replica of goes to those that are, and then goes.
+//! * [`farewell`]: a node that leaves gives its range away first.
+//!
+//! Copying is always by version, the newer wins, so that it does not matter in which order or how often it happens.
+
+mod clock;
+mod farewell;
+mod frame;
+mod look;
+mod serve;
+mod session;
+mod settle;
+mod spread;
+mod stray;
+mod tend;
+mod upkeep;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use prost_contract::Capability;
+use prost_kbr::{AppId, Interval, Key, NodeId, Peer, Time};
+
+pub use look::{Found, Look, Sum, look};
+
+pub(crate) use clock::Clock;
+use farewell::Farewell;
+pub(crate) use frame::RecordFrame;
+use session::Session;
+use settle::{Held, Settling};
+use spread::Spread;
+use stray::Strays;
+
+use crate::app::App;
+use crate::node::Node;
+
+/// The most nodes that may refuse before a message finds one that does not: as many as its envelope counts.
+const MAX_UNWILLING: usize = 4;
+/// Copies that a joiner takes for granted, while it knows no application.
+const USUAL_COPIES: usize = 3;
+
+/// What happened to keyed records on this node, since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordStats {
+    /// Records kept for other nodes: written by them, or given by them in a comparison.
+    pub stored: u64,
+    /// Records taken from other nodes in a comparison.
+    pub pulled: u64,
+    /// Records given to other nodes in a comparison.
+    pub given: u64,
+    /// Copies dropped after all replicas had them.
+    pub dropped: u64,
+    /// Comparisons that ended well.
+    pub compared: u64,
+    /// Comparisons that did not.
+    pub failed: u64,
+    /// Events whose writes too few nodes acknowledged in time.
+    pub unacknowledged: u64,
+    /// Ranges that were served although not all successors had been asked for their records in time.
+    pub unsettled: u64,
+    /// Frames that made no sense.
+    pub bad_frames: u64,
+}
+
+/// All about keyed records that is not in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    clock: Clock,
+    /// Something has changed that may make something necessary.
+    pub(crate) dirty: bool,
+    wake: Option<Time>,
+    last_number: u64,
+    spreads: BTreeMap<u64, Spread>,
+    sessions: BTreeMap<u64, Running>,
+    /// Questions to the store on behalf of peers: whose, and which.
+    serving: BTreeMap<u64, (Peer, u64)>,
+    settling: Vec<Settling>,
+    held: VecDeque<Held>,
+    /// When the own range is to be compared with a successor again.
+    compare_at: BTreeMap<NodeId, Time>,
+    /// Nodes that will not run an application, until when that is believed.
+    unwilling: BTreeMap<(AppId, NodeId), Time>,
+    strays: Strays,
+    farewell: Option<Farewell>,
+    pub(crate) stats: RecordStats,
+}
+
+/// A session, why it is held, and what it waits for.
+#[derive(Debug, Clone)]
+struct Running {
+    session: Session,
+    reason: Reason,
+    waits: Waits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reason {
+    Settle(Interval),
+    Upkeep,
+    Stray,
+    Farewell,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Waits {
+    Peer { request: u64, until: Time },
+    Store { look: u64, until: Time },
+    Commit { until: Time },
+    App { app: AppId, until: Time, next: Time },
+    Pause { until: Time },
+}
+
+/// Whether an application can keep records on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    Ready,
+    /// It is on its way.
+    Pending,
+    Refused(prost_kbr::Refusal),
+}
+
+impl Records {
+    pub(crate) fn new(newest_version: u64) -> Records {
+        Records {
+            clock: Clock::new(newest_version),
+            dirty: false,
+            wake: None,
+            last_number: 0,
+            spreads: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            settling: Vec::new(),
+            held: VecDeque::new(),
+            compare_at: BTreeMap::new(),
+            unwilling: BTreeMap::new(),
+            strays: Strays::default(),
+            farewell: None,
+            stats: RecordStats::default(),
+        }
+    }
+
+    /// When something is to be done next.
+    pub(crate) fn wake(&self) -> Option<Time> {
+        self.wake
+    }
+
+    /// Whether the records of a key are still on their way here.
+    pub(crate) fn is_settling(&self, key: Key) -> bool {
+        self.settling.iter().any(|settling| settling.range.contains(key))
+    }
+
+    /// The ranges whose records are still on their way here.
+    pub(crate) fn settling(&self) -> impl Iterator<Item = Interval> {
+        self.settling.iter().map(|settling| settling.range)
+    }
+
+    /// Has the node woken at this time, or before.
+    fn wake_by(&mut self, at: Option<Time>) {
+        self.wake = self.wake.into_iter().chain(at).min();
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}
+
+/// Whether an application keeps records here.
+fn keeps_records(app: &App) -> bool {
+    let granted = |code: &crate::app::Code| code.grant.capabilities.contains(&Capability::Storage);
+    app.is_up() && app.code.as_ref().is_some_and(granted)
+}
+
+/// Copies of each keyed record that an application asks for.
+fn copies(app: &App) -> usize {
+    app.code.as_ref().map_or(1, |code| usize::from(code.manifest().replicas))
+}
+
+impl Node {
+    /// Whether this node may have to do with keyed records at all: where policy allows nothing, it has not.
+    fn keeps_any(&self) -> bool {
+        self.policy.allows_anything()
+    }
+
+    /// Nodes that may hold records of this node's range, this one included.
+    fn reach(&self) -> usize {
+        let asked = self.apps.values().filter(|app| keeps_records(app)).map(copies).max();
+        asked.unwrap_or(USUAL_COPIES).max(2)
+    }
+
+    /// A node of the lists.
+    fn neighbour(&self, node: NodeId) -> Option<Peer> {
+        let view = self.ring.view();
+        view.successors.iter().chain(&view.predecessors).find(|peer| peer.id == node).copied()
+    }
+
+    /// Whether a node will run an application, as far as is known.
+    fn is_willing(&self, app: &AppId, node: NodeId) -> bool {
+        self.records.unwilling.get(&(app.clone(), node)).is_none_or(|until| *until <= self.now)
+    }
+
+    /// The nodes that should hold an application's records at a key, this one among them, in order; those that will not
+    /// are passed over.
+    fn holders(&self, app: &AppId, key: Key, copies: usize) -> Vec<NodeId> {
+        let view = self.ring.view();
+        let mut nodes = view.replica_set(key, copies + MAX_UNWILLING).nodes;
+        nodes.retain(|node| *node == view.me.id || self.is_willing(app, *node));
+        nodes.truncate(copies);
+        if !nodes.contains(&view.me.id) {
+            nodes.truncate(copies.saturating_sub(1));
+            nodes.push(view.me.id);
+        }
+        nodes
+    }
+
+    /// The applications that keep records here, with the copies that each asks for.
+    fn keepers(&self) -> BTreeMap<AppId, usize> {
+        self.apps.values().filter(|app| keeps_records(app)).map(|app| (app.id.clone(), copies(app))).collect()
+    }
+
+    fn note_unwilling(&mut self, app: &AppId, node: NodeId) {
+        let now = self.now;
+        self.records.unwilling.retain(|_, until| *until > now);
+        if self.records.unwilling.len() < MAX_NOTED {
+            self.records.unwilling.insert((app.clone(), node), now + UNWILLING_FOR);
+        }
+    }
+
+    /// Whether the peer is one of those that this node knows next to it.
+    fn is_neighbour(&self, node: NodeId) -> bool {
+        self.neighbour(node).is_some()
+    }
+}
+
+/// How long a node that will not run an application is passed over.
+const UNWILLING_FOR: core::time::Duration = core::time::Duration::from_secs(60);
+/// Most such nodes that are remembered.
+const MAX_NOTED: usize = 1024;

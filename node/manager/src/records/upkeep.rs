@@ -1,0 +1,70 @@
+//! The range that this node is responsible for, compared with its successors now and then.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost_kbr::{AppId, Interval, NodeId, Peer, Time};
+
+use super::session::Mode;
+use super::{MAX_UNWILLING, Reason};
+use crate::node::Node;
+
+/// How often a range is compared with each successor that holds it too, where nothing happens.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How soon where one came to nothing.
+const SOON: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Starts the comparisons that are due.
+    pub(super) fn tend_upkeep(&mut self) {
+        let view = self.ring.view();
+        if !view.joined || !self.records.settling.is_empty() || self.records.farewell.is_some() {
+            return;
+        }
+        self.records.compare_at.retain(|node, _| view.successors.iter().any(|peer| peer.id == *node));
+        let keepers = self.keepers();
+        for (rank, peer) in view.successors.iter().enumerate().take(self.reach() - 1 + MAX_UNWILLING) {
+            let due = self.records.compare_at.get(&peer.id).is_none_or(|at| *at <= self.now);
+            if due {
+                for (range, apps) in self.shared_with(&keepers, rank + 1, *peer) {
+                    self.records.compare_at.insert(peer.id, self.now + PERIOD);
+                    self.start_session(*peer, range, Mode::BOTH, Some(apps), Reason::Upkeep);
+                }
+            }
+        }
+    }
+
+    /// The applications of which this successor should hold copies, by the range in which this node is the first that
+    /// runs them.
+    fn shared_with(
+        &self,
+        keepers: &BTreeMap<AppId, usize>,
+        rank: usize,
+        peer: Peer,
+    ) -> Vec<(Interval, BTreeSet<AppId>)> {
+        let view = self.ring.view();
+        let mut ranges: Vec<(Interval, BTreeSet<AppId>)> = Vec::new();
+        for (app, copies) in keepers {
+            let before = view.successors.iter().take(rank - 1).filter(|other| !self.is_willing(app, other.id)).count();
+            let unwilling = view.predecessors.iter().take_while(|other| !self.is_willing(app, other.id)).count();
+            let Some(after) = view.predecessors.get(unwilling) else { continue };
+            if rank - before < *copies && self.is_willing(app, peer.id) {
+                let range = Interval::open_closed(after.id, view.me.id);
+                match ranges.iter_mut().find(|(known, _)| *known == range) {
+                    Some((_, apps)) => drop(apps.insert(app.clone())),
+                    None => ranges.push((range, BTreeSet::from([app.clone()]))),
+                }
+            }
+        }
+        ranges
+    }
+
+    /// A comparison came to nothing: it is due again soon.
+    pub(super) fn compare_again(&mut self, peer: NodeId) {
+        self.records.compare_at.insert(peer, self.now + SOON);
+    }
+
+    pub(super) fn upkeep_wake(&self) -> Option<Time> {
+        self.records.compare_at.values().copied().min()
+    }
+}
