@@ -15,8 +15,10 @@ use crate::world::Act;
 
 /// How often the driver looks whether the ring has become ideal.
 const LOOK: Duration = Duration::from_millis(500);
-/// By when a ring that grows without faults is ideal after the last join.
+/// By when a ring that grows without faults is ideal after the last join: once the last newcomer has found its place, word
+/// of it goes from one predecessor list to the next, one round of stabilisation each.
 const FORM_WITHIN: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_secs(10);
 /// How long connections without another end go on to do harm. Such a one ends 60 s after the first frame that was sent on it
 /// since something was heard (RFC 9000, section 10.1), and that may be sent nearly as long after it was heard; some take until
 /// a ping has failed. One that is half open swallows all that is told to its other end, for longer than a lookup may take;
@@ -125,7 +127,7 @@ impl Course {
             let wait = stage.random.exponential(mean);
             stage.advance(stage.now() + wait);
         }
-        await_ideal(stage, FORM_WITHIN);
+        await_ideal(stage, FORM_WITHIN + ROUND * stage.options.predecessors as u32);
         stage.advance(stage.now() + SETTLED + LOOK);
     }
 

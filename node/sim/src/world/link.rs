@@ -133,21 +133,25 @@ impl World {
     /// The network is another from now on.
     ///
     /// When a frame arrives was settled as it was sent. Where nodes can send more than before, connections break on which
-    /// frames would still arrive at the old rate for long: they end sooner than the frames would have come.
+    /// frames would still arrive at the old rate for long, and where connections clog no more, those that would stand still
+    /// for long: they end sooner than the frames would have come.
     pub(super) fn change_network(&mut self, network: Network) {
         let raised = self.network.bandwidth.is_some_and(|old| network.bandwidth.is_none_or(|new| new > old));
+        let cleared = self.network.clog.0 > 0.0 && network.clog.0 <= 0.0;
         self.network = network;
-        if !raised {
-            return;
-        }
         let latest = self.now + HELD_BACK;
         for node in 0..self.count() {
             let host = &mut self.hosts[node as usize];
-            if host.uplink <= latest {
-                continue;
+            let held_back = raised && host.uplink > latest;
+            if held_back {
+                host.uplink = self.now;
             }
-            host.uplink = self.now;
-            let late = |half: &Half| half.live.as_ref().is_some_and(|live| live.streams.iter().any(|at| *at > latest));
+            let late = |half: &Half| {
+                let late = |live: &Live| {
+                    held_back && live.streams.iter().any(|at| *at > latest) || cleared && live.clogged > latest
+                };
+                half.live.as_deref().is_some_and(late)
+            };
             let late: Vec<Index> = host.halves.iter().filter(|half| late(half)).map(|half| half.peer).collect();
             late.into_iter().for_each(|peer| self.break_connection(node, peer));
         }
