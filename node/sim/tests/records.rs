@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost_contract::Place;
 use prost_kbr::{AppId, Id, Key, NodeId};
 use prost_package::{Acknowledgement, Package};
-use prost_sim::{Act, Applications, Index, Seen, World};
+use prost_sim::{Act, Applications, Index, Network, Seen, World};
 
 use keyed::{Keyed, package};
 use support::{config, grow, ideal, run, settle};
@@ -347,4 +347,43 @@ fn a_storm_of_crashes_joins_and_leaves_loses_nothing_that_was_acknowledged() {
         shelves.check_reads(reader);
         assert!(shelves.acknowledged > 100, "{}", shelves.acknowledged);
     }
+}
+
+#[test]
+fn two_sides_of_a_partition_both_write_and_agree_on_the_newer_when_they_meet() {
+    let mut shelves = Shelves::new(7, 12, 3, Acknowledgement::All);
+    assert_eq!(shelves.write(0, &names(30), 10), 30);
+    let sides: Vec<u8> = (0..shelves.world.count()).map(|node| (node % 2) as u8).collect();
+    shelves.world.act(Act::Network(Box::new(Network { sides, ..Network::default() })));
+    shelves.pass(30);
+    // Each side writes the same names, one after the other, and each name's later write is the newer.
+    let earlier = shelves.write(0, &names(30), 12);
+    let later = shelves.write(1, &names(30), 12);
+    assert!(earlier > 20 && later > 20, "{earlier} and {later} were acknowledged");
+    shelves.world.act(Act::Network(Box::default()));
+    assert!(settle(&mut shelves.world, Duration::from_secs(180)), "{:?}", ideal(&shelves.world));
+    shelves.wait_for_places(180);
+    for reader in [2, 3] {
+        shelves.check_reads(reader);
+    }
+}
+
+#[test]
+fn what_was_deleted_stays_deleted_when_a_copy_comes_back() {
+    let mut shelves = Shelves::new(8, 10, 3, Acknowledgement::Majority);
+    assert_eq!(shelves.write(0, &names(12), 10), 12);
+    let away = shelves.replica("name-3", 1);
+    shelves.world.act(Act::Crash { node: away });
+    assert!(settle(&mut shelves.world, Duration::from_secs(120)));
+    let asked: Vec<u64> = names(12).iter().map(|name| shelves.ask(0, "delete", name)).collect();
+    shelves.pass(12);
+    let answers = shelves.answers();
+    assert!(asked.iter().all(|request| answers[request].is_ok()), "{answers:?}");
+    for possible in shelves.possible.values_mut() {
+        *possible = vec![None];
+    }
+    shelves.world.act(Act::Restart { node: away, known: vec![0] });
+    assert!(settle(&mut shelves.world, Duration::from_secs(120)));
+    shelves.wait_for_places(120);
+    shelves.check_reads(away);
 }

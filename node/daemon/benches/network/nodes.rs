@@ -9,6 +9,7 @@ use prost_kbr::{AppId, NodeId, Peer};
 use prost_manager::{Input, Node, Settings};
 use prost_node::compiler::Compiler;
 use prost_node::driver::{Clock, Driver, Inboxes, Parts};
+use prost_node::looker::Looker;
 use prost_node::metrics::Metrics;
 use prost_node::store::{DataDir, Store};
 use prost_node::transport::{self, Limits, Transport};
@@ -114,12 +115,15 @@ async fn middle(
         ring: prost_kbr::Config::default(),
         policy: Arc::new(Policy::default_only(true)),
         wall_origin_ms: clock.wall_origin_ms(),
+        newest_version: store.newest_version(),
     };
     let node = Node::new(me, settings, [3; 32], clock.now());
-    let parts = Parts { node, transport, store, workers, clock, metrics, ring: RING.into() };
+    let (looked_sender, looked) = mpsc::channel(1);
+    let looker = Looker::start(store.shelf(), looked_sender).expect("a thread");
+    let parts = Parts { node, transport, store, looker, workers, clock, metrics, ring: RING.into() };
     let (_asks, asks) = mpsc::channel(1);
     let (_policies, policies) = mpsc::channel(1);
-    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, policies, stop });
+    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, looked, policies, stop });
     driver.handle(Input::Ring(prost_kbr::Input::Join { known: Vec::new() }));
     up.send(me).expect("the main thread waits");
     driver.run().await.expect("the node runs");

@@ -123,7 +123,7 @@ pub(crate) fn is_after(range: Interval, point: &Point, other: &Point) -> bool {
 }
 
 /// Where a record stands in a range's order.
-pub(crate) fn place<'a>(range: Interval, point: &'a Point) -> (bool, prost_kbr::Id, &'a [u8]) {
+fn place(range: Interval, point: &Point) -> (bool, prost_kbr::Id, &[u8]) {
     let start = range.after();
     (point.key == start, start.distance_to(point.key), &point.name)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost_contract::{
     CONTRACT, Capability, Context, Effect, Event, Execution, Message, Outcome, Place, Receipt, Records, Request, Write,
 };
-use prost_kbr::{Dispatch, Id, Key, NodeId, Refusal};
+use prost_kbr::{Dispatch, Key, Refusal};
 use prost_manager::RunEvent;
 use prost_package::{
     Acknowledgement, Budgets, ComponentRef, Digest, Grant, Manifest, Package, ProviderKey, SignedManifest,
@@ -175,10 +175,4 @@ pub(crate) fn package(replicas: u8, acknowledgement: Acknowledgement) -> Package
         expires: None,
     };
     Package::new(SignedManifest::sign(manifest, &key).expect("a manifest"), component).expect("a package")
-}
-
-/// The node that a name's record belongs to, among these.
-pub(crate) fn owner<'a>(name: &str, members: impl IntoIterator<Item = &'a NodeId>) -> Option<NodeId> {
-    let key = Id::hash(name.as_bytes());
-    members.into_iter().min_by_key(|node| key.distance_to(**node)).copied()
 }
