@@ -48,6 +48,9 @@ pub const fn record_bytes(name: usize, value: usize) -> u64 {
 /// away for longer brings it back.
 pub const TOMBSTONE_MS: u64 = 48 * 3600 * 1000;
 
+/// The most copies of a keyed record. A node further from a key than this has no business with it.
+pub const MAX_COPIES: usize = 16;
+
 /// Orders the writes of one keyed record, on whatever nodes they were made: by a hybrid logical clock (Kulkarni et al.,
 /// OPODIS 2014), and where two are alike by the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use prost_contract::{Capability, Limits};
+use prost_contract::{Capability, Limits, MAX_COPIES};
 use prost_kbr::{AppId, AppName};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,6 @@ const MAX_VERSION: usize = 64;
 const MAX_WORLD: usize = 64;
 /// Longest reason why a capability is asked for, in bytes.
 const MAX_REASON: usize = 256;
-/// Most copies of a record.
-const MAX_REPLICAS: u8 = 16;
 
 /// The component that a manifest speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +196,7 @@ impl Manifest {
         for (name, budget) in self.budgets.named() {
             in_range("budgets", budget > 0, &format!("have 0 for {name}"))?;
         }
-        in_range("replicas", (1..=MAX_REPLICAS).contains(&self.replicas), "are not 1 to 16")
+        in_range("replicas", (1..=MAX_COPIES).contains(&usize::from(self.replicas)), "are not 1 to 16")
     }
 }
 

@@ -19,9 +19,9 @@ pub(crate) const MAX_RECORDS: usize = 64;
 pub(crate) const MAX_BYTES: usize = 256 << 10;
 /// Applications in a summary: as many as a node knows.
 const MAX_APPS: usize = 256;
-/// Longest name of a record.
+/// Longest name of a record: as [`Limits::default`](prost_contract::Limits::default) has it.
 const MAX_NAME: usize = 512;
-/// Longest value.
+/// Longest value, likewise.
 const MAX_VALUE: usize = 64 << 10;
 /// How much later than a deletion can be forgotten at the earliest it may ask to be, in milliseconds: expired records
 /// are remembered from their expiry on, which clocks tell differently.

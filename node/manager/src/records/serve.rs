@@ -1,6 +1,6 @@
 //! What peers ask of this node's keyed records.
 
-use prost_contract::{Change, LogLevel};
+use prost_contract::{Change, LogLevel, MAX_COPIES};
 use prost_kbr::{AppId, NodeId, Peer, Refusal};
 use prost_package::Decision;
 
@@ -13,8 +13,6 @@ use crate::node::{Committing, Node};
 
 /// Questions of peers that wait for the store.
 const MAX_SERVING: usize = 64;
-/// Nodes that can hold a copy of a record: the most copies that a package can ask for.
-const MAX_COPIES: usize = 16;
 
 impl Node {
     /// A frame of this protocol has come.
@@ -138,10 +136,9 @@ impl Node {
     }
 
     /// What was to be kept for a peer is durable, or not.
-    pub(crate) fn on_stored(&mut self, app: &AppId, from: Peer, request: u64, durable: bool) {
+    pub(crate) fn on_stored(&mut self, from: Peer, request: u64, durable: bool) {
         self.records.stats.stored += u64::from(durable);
         let result = if durable { Ok(()) } else { Err(NotStored::NotDurable) };
-        let _ = app;
         self.tell_peer(from, request, Tell::Stored(result));
     }
 

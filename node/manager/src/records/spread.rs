@@ -59,9 +59,8 @@ impl Spread {
     }
 }
 
-/// Takes keyed writes apart from those of the node. Each gets a version.
 impl Node {
-    /// What the store is told of an event's writes, and the spreads that the event waits for.
+    /// What the store is told of an event's writes, each keyed one with a version, and the spreads that the event waits for.
     pub(crate) fn stamp(&mut self, app: &AppId, writes: Vec<Write>) -> (Vec<Change>, BTreeSet<u64>) {
         let mut changes = Vec::with_capacity(writes.len());
         let mut keyed: BTreeMap<Key, BTreeMap<Point, Kept>> = BTreeMap::new();

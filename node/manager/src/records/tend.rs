@@ -210,7 +210,7 @@ impl Node {
         match committing {
             Committing::Event(_) => {}
             Committing::Session { number, .. } => self.continue_session(number, Got::Kept(durable)),
-            Committing::Store { app, from, request } => self.on_stored(&app, from, request, durable),
+            Committing::Store { from, request, .. } => self.on_stored(from, request, durable),
             Committing::Drop { app } => self.on_strays_dropped(&app, durable),
         }
     }

@@ -10,9 +10,6 @@ use crate::host::at_most;
 use crate::meter;
 use crate::state::State;
 
-/// The most copies of a record that a package can ask for. A node further from a key than this has no business with it.
-const REPLICAS: usize = 16;
-
 impl From<Place> for contract::Place {
     fn from(place: Place) -> contract::Place {
         match place {
@@ -46,7 +43,7 @@ impl State {
         let contract::Place::At(key) = place else { return Ok(()) };
         let view = &self.context.view;
         let settles = self.context.settling.iter().any(|range| range.contains(key));
-        let is_replica = !view.joined || view.replica_set(key, REPLICAS).nodes.contains(&view.me.id);
+        let is_replica = !view.joined || view.replica_set(key, contract::MAX_COPIES).nodes.contains(&view.me.id);
         if is_replica && !settles { Ok(()) } else { Err(StorageError::NotHere) }
     }
 
