@@ -53,6 +53,8 @@ pub(super) struct Join {
     /// Those of them that were not dialled yet.
     untried: Vec<SocketAddr>,
     attempts: u32,
+    /// A member that has proposed itself to this node, which was in no ring: the surest way into one.
+    pub(super) offered: Option<Peer>,
     /// How often this node has looked for a larger ring.
     looks: usize,
     search: Option<Search>,
@@ -89,8 +91,12 @@ impl Machine {
         }
     }
 
-    /// Tries the next of the addresses of the beginning, or of the nodes met since.
+    /// Tries a member that has proposed itself, else the next of the addresses of the beginning, or of the nodes met since.
     fn dial_known(&mut self) {
+        if let Some(member) = self.join.offered.take() {
+            self.search_through(member);
+            return;
+        }
         let attempt = self.join.attempts as usize;
         self.join.attempts = self.join.attempts.wrapping_add(1);
         let count = self.join.known.len();

@@ -35,7 +35,11 @@ impl Machine {
     }
 
     pub(super) fn on_candidate(&mut self, peer: Peer, hops: u8) {
-        if !self.is_member() || peer.id == self.me.id {
+        if peer.id == self.me.id {
+            return;
+        }
+        if !self.is_member() {
+            self.join.offered = Some(peer);
             return;
         }
         if self.ring.is_nearer_successor(peer.id) {
