@@ -15,6 +15,8 @@ pub enum Reason {
     Failures,
     /// A live member was declared dead: a partition, a pause or a lost frame looked like a crash.
     FalseDeath,
+    /// Two members that stand side by side cannot reach each other: Zave assumes that whoever lives answers.
+    Apart,
     /// The rule was broken already, and is reported once.
     Broken,
 }

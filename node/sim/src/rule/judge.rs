@@ -143,10 +143,22 @@ impl Judge {
         self.lists = if lost { self.coming(world) } else { Vec::new() };
         let before = self.broken.len();
         self.update(now, seats, seen);
+        if round && self.assumption.holds() && self.are_apart(world) {
+            self.fail(Reason::Apart);
+        }
         self.coming.note(world, &self.mail, &self.picture);
         for broken in &mut self.broken[before..] {
             broken.recent = broken.node.map(|node| world.recent(node)).unwrap_or_default();
         }
+    }
+
+    /// Whether two members that stand side by side cannot reach each other.
+    fn are_apart(&self, world: &World) -> bool {
+        let network = world.network();
+        let members: Vec<Index> = self.picture.members().values().copied().collect();
+        let after = members.iter().skip(1).chain(members.first());
+        let mut pairs = members.iter().zip(after).filter(|(a, b)| a != b);
+        !network.cut.is_empty() && pairs.any(|(a, b)| !network.passes(*a, *b) || !network.passes(*b, *a))
     }
 
     /// Whether a node may have changed since it was looked at last.
