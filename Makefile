@@ -17,7 +17,7 @@ build: toolchain
 test: toolchain
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --release --locked --package prost-sim --test sweep -- --ignored --nocapture
-	$(CARGO) test --release --locked --package prost-kbr --package prost-manager --package prost-sim --features prost-kbr/planted,prost-manager/planted,prost-sim/planted --test planted -- --nocapture
+	$(CARGO) test --release --locked --package prost-kbr --package prost-manager --package prost-sim --features prost-kbr/planted,prost-manager/planted,prost-sim/planted --test planted --test planted_records -- --nocapture
 	$(CARGO) test --release --locked --package prost-manager --test it fall_over
 	cd peerlets && $(CARGO) test --workspace --locked
 	$(MAKE) fuzz

@@ -25,10 +25,8 @@ pub mod machine;
 pub mod message;
 mod order;
 mod pending;
-#[cfg(feature = "planted")]
+#[doc(hidden)]
 pub mod planted;
-#[cfg(not(feature = "planted"))]
-mod planted;
 mod probes;
 mod questions;
 mod random;

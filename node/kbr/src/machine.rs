@@ -278,6 +278,12 @@ impl Machine {
         self.questions.get(request).is_some_and(|question| question.query.is_about_successors())
     }
 
+    /// Whether this error is planted, for the layer above.
+    #[doc(hidden)]
+    pub fn has_planted(&self, bug: Bug) -> bool {
+        self.config.has(bug)
+    }
+
     /// How far this node has come.
     pub fn ring_state(&self) -> RingState {
         match self.membership {

@@ -1,7 +1,6 @@
-//! Errors that a test can plant, to see that rules and searches find them. They exist with the feature `planted` alone;
-//! without it `Config::has` is `false` at compile time, and nothing of them remains.
-
-#![cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public where they can be planted"))]
+//! Errors that a test can plant, here and in the layer above, to see that rules and searches find them. They can be
+//! planted with the feature `planted` alone; without it [`Config::has`] is `false` at compile time, and nothing of them
+//! remains.
 
 use crate::config::Config;
 
@@ -69,6 +68,16 @@ pub enum Bug {
     SecondAttemptDropped,
     /// A message that comes once more is delivered once more.
     DeliversAgain,
+    /// A keyed write counts as done as soon as the node that made it has it, and is copied with the next comparison.
+    AcknowledgedAlone,
+    /// A node answers for a range before it has the records of those that had it before.
+    ServedBeforeHandOver,
+    /// A node that leaves takes its records along.
+    LeavesWithRecords,
+    /// Ranges are not compared with successors, so that no copies are made after a death.
+    NotRepaired,
+    /// Copies that belong elsewhere stay.
+    StraysKept,
 }
 
 #[cfg(feature = "planted")]
@@ -101,18 +110,21 @@ impl Bug {
     /// Those of messages that applications refuse.
     pub const OF_FALL_OVER: [Bug; 4] =
         [Bug::LastReplicaNext, Bug::RefusalsNotCarried, Bug::SecondAttemptDropped, Bug::DeliversAgain];
+    /// Those of keyed records, which the layer above makes.
+    pub const OF_RECORDS: [Bug; 5] =
+        [Bug::AcknowledgedAlone, Bug::ServedBeforeHandOver, Bug::LeavesWithRecords, Bug::NotRepaired, Bug::StraysKept];
 }
 
 impl Config {
     /// Whether this error is planted.
     #[cfg(feature = "planted")]
-    pub(crate) fn has(&self, bug: Bug) -> bool {
+    pub fn has(&self, bug: Bug) -> bool {
         self.planted == Some(bug)
     }
 
     /// No error is planted.
     #[cfg(not(feature = "planted"))]
-    pub(crate) const fn has(&self, _: Bug) -> bool {
+    pub const fn has(&self, _: Bug) -> bool {
         false
     }
 }

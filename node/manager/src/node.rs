@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_contract::{Event, LogLevel};
+use prost_kbr::planted::Bug;
 use prost_kbr::{
     AppId, Change, Dispatch, Failure, Header, Key, Machine, Outcome, Output as Ring, Peer, Purpose, RingState,
     RingView, RouteRequest, Time, TimerKind,
@@ -338,6 +339,7 @@ impl Node {
     fn on_change(&mut self, change: Change) {
         self.records.dirty = true;
         match change {
+            Change::Gained(_) if self.ring.has_planted(Bug::ServedBeforeHandOver) => {}
             Change::Gained(range) if self.policy.allows_anything() => return self.on_gained(range),
             Change::Lost(_) => self.on_lost(),
             _ => {}

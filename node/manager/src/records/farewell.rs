@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use prost_kbr::planted::Bug;
 use prost_kbr::{NodeId, Refusal, Time};
 
 use super::Reason;
@@ -23,6 +24,9 @@ pub(super) struct Farewell {
 impl Node {
     /// The node is to leave; says whether that must wait for its records.
     pub(crate) fn start_farewell(&mut self) -> bool {
+        if self.ring.has_planted(Bug::LeavesWithRecords) {
+            return false;
+        }
         if self.keepers().is_empty() || self.ring.view().successors.is_empty() || self.records.farewell.is_some() {
             return false;
         }

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost_contract::{Change, Kept, Place, Point, TOMBSTONE_MS, Write};
+use prost_kbr::planted::Bug;
 use prost_kbr::{AppId, Key, NodeId, Time};
 use prost_package::Acknowledgement;
 
@@ -106,6 +107,9 @@ impl Node {
             acknowledged: BTreeSet::new(),
             waited: true,
         };
+        if self.ring.has_planted(Bug::AcknowledgedAlone) {
+            return None;
+        }
         let number = self.records.number();
         self.records.spreads.insert(number, spread);
         self.advance_spread(number);

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use prost_contract::{Change, Entry};
+use prost_kbr::planted::Bug;
 use prost_kbr::{AppId, Id, Interval, Key, Outcome, Peer, Time};
 
 use super::look::{Found, Look};
@@ -61,7 +62,8 @@ impl Node {
     }
 
     pub(super) fn tend_strays(&mut self) {
-        if !matches!(self.records.strays.stage, Stage::Idle) || self.records.farewell.is_some() {
+        let planted = self.ring.has_planted(Bug::StraysKept);
+        if planted || !matches!(self.records.strays.stage, Stage::Idle) || self.records.farewell.is_some() {
             return;
         }
         let keepers: VecDeque<AppId> = self.keepers().into_keys().collect();

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost_kbr::planted::Bug;
 use prost_kbr::{AppId, Interval, NodeId, Peer, Time};
 
 use super::session::Mode;
@@ -18,6 +19,9 @@ impl Node {
     /// Starts the comparisons that are due.
     pub(super) fn tend_upkeep(&mut self) {
         let view = self.ring.view();
+        if self.ring.has_planted(Bug::NotRepaired) {
+            return;
+        }
         if !view.joined || !self.records.settling.is_empty() || self.records.farewell.is_some() {
             return;
         }
