@@ -104,6 +104,7 @@ impl Admission {
     }
 
     /// Whether the sum is right and within the totals.
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn is_sound(&self) -> bool {
         let mut shares = self.shares.values();
         let sum = shares.try_fold(Resources::default(), |sum, share| sum.plus(&share.amounts));

@@ -7,6 +7,9 @@ mod keyed;
 mod shelves;
 mod support;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost_package::Acknowledgement;
@@ -72,6 +75,8 @@ fn a_storm_of_crashes_joins_and_leaves_loses_nothing_that_was_acknowledged() {
         let mut dice = Dice(seed);
         let acknowledgement = [Acknowledgement::All, Acknowledgement::Majority][usize::from(seed % 2 == 1)];
         let mut shelves = Shelves::new(100 + seed, 12, 3, acknowledgement);
+        // A majority of three are two, of which one may be lost.
+        shelves.losses = if acknowledgement == Acknowledgement::All { 2 } else { 1 };
         shelves.storm(40, &mut dice);
         shelves.wait_for_repair();
         let reader = shelves.any_alive(&mut dice);
@@ -117,6 +122,39 @@ fn what_was_deleted_stays_deleted_when_a_copy_comes_back() {
     assert!(settle(&mut shelves.world, Duration::from_secs(120)));
     shelves.wait_for_places(120);
     shelves.check_reads(away);
+}
+
+/// Acknowledged writes that must all be found again.
+const MANY: usize = 100_000;
+
+#[test]
+#[ignore = "a minute, and in an optimised build"]
+fn a_hundred_thousand_acknowledged_writes_survive_storms() {
+    let first = RandomState::new().build_hasher().finish() >> 11;
+    println!("seeds from {first} on");
+    let (seeds, acknowledged) = (AtomicU64::new(0), AtomicUsize::new(0));
+    let work = || {
+        while acknowledged.load(Ordering::Relaxed) < MANY {
+            let seed = first + seeds.fetch_add(1, Ordering::Relaxed);
+            // Where this panics, the seed is the last of this thread.
+            println!("seed {seed}");
+            let mut dice = Dice(seed);
+            let (copies, acknowledgement) =
+                [(3, Acknowledgement::All), (3, Acknowledgement::Majority), (5, Acknowledgement::All)]
+                    [dice.below(3) as usize];
+            let mut shelves = Shelves::new(seed, 12, copies, acknowledgement);
+            // A majority of three are two, of which one may be lost.
+            shelves.losses = if acknowledgement == Acknowledgement::All { usize::from(copies) - 1 } else { 1 };
+            shelves.burst = 60;
+            shelves.storm(60, &mut dice);
+            shelves.wait_for_repair();
+            let reader = shelves.any_alive(&mut dice);
+            shelves.check_reads(reader);
+            acknowledged.fetch_add(shelves.acknowledged, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
+    println!("{} acknowledged writes with {} seeds, none lost", acknowledged.into_inner(), seeds.into_inner());
 }
 
 #[test]

@@ -24,6 +24,10 @@ pub(crate) struct Shelves {
     /// Writes under way, by request.
     writing: BTreeMap<u64, (String, String)>,
     pub(crate) acknowledged: usize,
+    /// Replicas of a key that may be lost between two repairs.
+    pub(crate) losses: usize,
+    /// Writes of a storm at a time.
+    pub(crate) burst: u64,
 }
 
 impl Shelves {
@@ -50,6 +54,8 @@ impl Shelves {
             written: 0,
             writing: BTreeMap::new(),
             acknowledged: 0,
+            losses: usize::from(copies).saturating_sub(1),
+            burst: 6,
         }
     }
 
@@ -250,10 +256,11 @@ impl Shelves {
         let mut next_name = 0;
         let mut away: Vec<Index> = Vec::new();
         for _ in 0..rounds {
-            let names: Vec<String> = (0..6)
+            // Some are new, some are written again.
+            let names: Vec<String> = (0..self.burst)
                 .map(|_| {
                     next_name += dice.below(2);
-                    format!("storm-{}", next_name - next_name.min(dice.below(12)))
+                    format!("storm-{}", next_name - next_name.min(dice.below(2 * self.burst)))
                 })
                 .collect();
             let writer = self.any_alive(dice);
@@ -264,7 +271,7 @@ impl Shelves {
                 0 if self.copies > 1 && self.alive().len() > 8 => {
                     // Neighbours, as many as may be lost at once.
                     let first = format!("storm-{}", dice.below(next_name + 1));
-                    for steps in 0..1 + dice.below(self.copies as u64 - 1) as usize {
+                    for steps in 0..1 + dice.below(self.losses as u64) as usize {
                         let node = self.replica(&first, steps);
                         if node != 0 && self.world.is_alive(node) {
                             self.world.act(Act::Crash { node });
