@@ -9,7 +9,7 @@ use prost_package::{Decision, Grant, Package, Policy, Resources};
 
 use crate::app::{App, Phase};
 use crate::io::{CallFailure, InstallFailure, Output};
-use crate::node::Node;
+use crate::node::{Committing, Node};
 use crate::provision::MAX_APPS;
 use crate::status::Source;
 
@@ -186,7 +186,11 @@ impl Node {
         self.apps.remove(id);
         self.admission.release(id);
         self.ready.remove(id);
-        self.commits.retain(|_, committing| committing.app() != id);
+        let others = std::mem::take(&mut self.commits);
+        let (gone, others) = others.into_iter().partition(|(_, committing)| committing.app() == id);
+        self.commits = others;
+        let gone: BTreeMap<u64, Committing> = gone;
+        gone.into_values().for_each(|committing| self.on_records_committed(committing, false));
         self.stats.executions.retain(|(owner, ..), _| owner != id);
     }
 }
