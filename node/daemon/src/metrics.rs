@@ -45,6 +45,10 @@ pub struct Metrics {
     peerlets: Peerlets,
     installs: IntCounterVec,
     refusals: IntCounterVec,
+    records: IntCounterVec,
+    comparisons: IntCounterVec,
+    keyed_faults: IntCounterVec,
+    settling: IntGauge,
     malformed: IntCounterVec,
     compiles: IntCounterVec,
     compile_seconds: Histogram,
@@ -110,6 +114,22 @@ impl Metrics {
                 "Parts of frames that the programmable layer could not read.",
                 &["part"],
             )?,
+            records: make.counters(
+                "prost_keyed_records_total",
+                "What was done with keyed records, by whether they were kept for others, taken, given or dropped.",
+                &["event"],
+            )?,
+            comparisons: make.counters(
+                "prost_keyed_comparisons_total",
+                "Comparisons of keyed records with other nodes, by how they ended.",
+                &["result"],
+            )?,
+            keyed_faults: make.counters(
+                "prost_keyed_faults_total",
+                "Events whose writes too few replicas acknowledged in time, and ranges served before all had handed over.",
+                &["reason"],
+            )?,
+            settling: make.gauge("prost_keyed_settling", "1 while records of this node's range are on their way to it.")?,
             compiles: make.counters("prost_compiles_total", "Components compiled, by how it ended.", &["result"])?,
             compile_seconds: make.histogram(
                 "prost_compile_duration_seconds",
@@ -144,6 +164,15 @@ impl Metrics {
 
     /// Every known label value exists from the start.
     fn start_at_zero(&self) {
+        let known = [
+            (&self.records, &["kept", "taken", "given", "dropped"][..]),
+            (&self.comparisons, &["ok", "error"]),
+            (&self.keyed_faults, &["unacknowledged", "unsettled"]),
+            (&self.malformed, &["record_frame"]),
+        ];
+        for (counters, values) in known {
+            values.iter().for_each(|value| drop(counters.with_label_values(&[*value])));
+        }
         for reason in Refusal::ALL {
             self.refusals.with_label_values(&[reason.name()]);
         }
@@ -256,6 +285,23 @@ impl Metrics {
         }
     }
 
+    fn update_records(&self, node: &Node) {
+        let stats = node.record_stats();
+        for (event, count) in
+            [("kept", stats.stored), ("taken", stats.pulled), ("given", stats.given), ("dropped", stats.dropped)]
+        {
+            raise(&self.records.with_label_values(&[event]), count);
+        }
+        for (result, count) in [("ok", stats.compared), ("error", stats.failed)] {
+            raise(&self.comparisons.with_label_values(&[result]), count);
+        }
+        for (reason, count) in [("unacknowledged", stats.unacknowledged), ("unsettled", stats.unsettled)] {
+            raise(&self.keyed_faults.with_label_values(&[reason]), count);
+        }
+        raise(&self.malformed.with_label_values(&["record_frame"]), stats.bad_frames);
+        self.settling.set(i64::from(node.is_settling()));
+    }
+
     fn update_peerlets(&self, node: &Node) {
         self.peerlets.update(node);
         let stats = node.stats();
@@ -269,6 +315,7 @@ impl Metrics {
             );
         }
         raise(&self.malformed.with_label_values(&["code_frame"]), stats.bad_code_frames);
+        self.update_records(node);
         raise(&self.malformed.with_label_values(&["header"]), stats.bad_headers);
     }
 }

@@ -186,11 +186,10 @@ impl Node {
         self.apps.remove(id);
         self.admission.release(id);
         self.ready.remove(id);
-        let others = std::mem::take(&mut self.commits);
-        let (gone, others) = others.into_iter().partition(|(_, committing)| committing.app() == id);
-        self.commits = others;
-        let gone: BTreeMap<u64, Committing> = gone;
-        gone.into_values().for_each(|committing| self.on_records_committed(committing, false));
+        self.end_spreads(id);
+        let gone = self.commits.extract_if(.., |_, committing| committing.app() == id);
+        let gone: Vec<Committing> = gone.map(|(_, committing)| committing).collect();
+        gone.into_iter().for_each(|committing| self.on_records_committed(committing, false));
         self.stats.executions.retain(|(owner, ..), _| owner != id);
     }
 }

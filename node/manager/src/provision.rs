@@ -9,7 +9,7 @@ use prost_kbr::{AppId, NodeId, Peer, Refusal};
 use prost_package::{Decision, Resources, SignedManifest};
 use serde_bytes::ByteBuf;
 
-use crate::app::{App, Phase, Waiting};
+use crate::app::{Answer, App, Phase, Waiting};
 use crate::code::CodeMessage;
 use crate::fetch::{self, Fetch, Progress};
 use crate::node::Node;
@@ -23,15 +23,14 @@ const MAX_FETCHES: usize = 8;
 impl Node {
     /// Begins to fetch an application. `waiting` is what waits for it, where something does.
     pub(crate) fn start_fetch(&mut self, id: &AppId, waiting: Option<Waiting>, way: &[Peer]) {
-        let refuse = |node: &mut Node, waiting: Option<Waiting>, refusal| {
-            waiting.into_iter().for_each(|waiting| node.refuse(waiting.answer, refusal));
-        };
-        if let Decision::Deny { .. } = self.policy.decide_app(id) {
-            return refuse(self, waiting, Refusal::Denied);
-        }
         let fetching = self.apps.values().filter(|app| matches!(app.phase, Phase::Fetching(_))).count();
-        if fetching >= MAX_FETCHES || !self.make_room(id) {
-            return refuse(self, waiting, Refusal::QueueFull);
+        let refusal = match self.policy.decide_app(id) {
+            Decision::Deny { .. } => Some(Refusal::Denied),
+            Decision::Allow { .. } if fetching >= MAX_FETCHES || !self.make_room(id) => Some(Refusal::QueueFull),
+            Decision::Allow { .. } => None,
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(waiting.map_or(Answer::None, |waiting| waiting.answer), refusal);
         }
         let fetch = Fetch::new(id.clone(), self.sources(way), self.now);
         let mut app = App::new(id.clone(), Phase::Fetching(Box::new(fetch)), self.now);

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost_contract::{Change as Asked, Copies, Place, Records, Shelf};
+use prost_contract::{Change as Asked, Copies, Place, Records, Shelf, Version};
 use prost_kbr::AppId;
 use redb::{ReadableDatabase, ReadableTable};
 
@@ -30,7 +30,6 @@ pub use pending::{MAX_APPS, MAX_QUEUED_BYTES, MAX_QUEUED_COMMITS, MAX_QUEUED_WRI
 
 use layout::Stored;
 use pending::{Change, Work};
-use prost_contract::Version;
 use reader::AppRecords;
 use shared::{Charged, Shared, signed};
 

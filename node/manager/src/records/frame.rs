@@ -97,8 +97,8 @@ pub(crate) enum Ask {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Tell {
-    /// Each application's share, and the number of copies that it asks for.
-    Summary(Vec<(AppId, u8, Sum)>),
+    /// Each application's share.
+    Summary(Vec<(AppId, Sum)>),
     Parts(Vec<(Key, Sum)>),
     Entries {
         entries: Vec<Entry>,

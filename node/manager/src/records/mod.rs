@@ -24,6 +24,7 @@ mod stray;
 mod tend;
 mod upkeep;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use prost_contract::Capability;
@@ -42,8 +43,13 @@ use stray::Strays;
 use crate::app::App;
 use crate::node::Node;
 
-/// The most nodes that may refuse before a message finds one that does not: as many as its envelope counts.
+/// Nodes that are passed over because they will not run an application, before a replica is given up: as many as a
+/// message is refused by, if nobody says otherwise.
 const MAX_UNWILLING: usize = 4;
+/// How long a node that will not run an application is passed over.
+const UNWILLING_FOR: Duration = Duration::from_secs(60);
+/// Most such nodes that are remembered.
+const MAX_NOTED: usize = 1024;
 /// Copies that a joiner takes for granted, while it knows no application.
 const USUAL_COPIES: usize = 3;
 
@@ -167,6 +173,15 @@ impl Records {
         self.wake = self.wake.into_iter().chain(at).min();
     }
 
+    /// Whether nothing is under way: where policy allows nothing either, nothing will be.
+    fn is_idle(&self) -> bool {
+        self.spreads.is_empty()
+            && self.sessions.is_empty()
+            && self.settling.is_empty()
+            && self.held.is_empty()
+            && self.farewell.is_none()
+    }
+
     fn number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
@@ -185,11 +200,6 @@ fn copies(app: &App) -> usize {
 }
 
 impl Node {
-    /// Whether this node may have to do with keyed records at all: where policy allows nothing, it has not.
-    fn keeps_any(&self) -> bool {
-        self.policy.allows_anything()
-    }
-
     /// Nodes that may hold records of this node's range, this one included.
     fn reach(&self) -> usize {
         let asked = self.apps.values().filter(|app| keeps_records(app)).map(copies).max();
@@ -233,14 +243,4 @@ impl Node {
             self.records.unwilling.insert((app.clone(), node), now + UNWILLING_FOR);
         }
     }
-
-    /// Whether the peer is one of those that this node knows next to it.
-    fn is_neighbour(&self, node: NodeId) -> bool {
-        self.neighbour(node).is_some()
-    }
 }
-
-/// How long a node that will not run an application is passed over.
-const UNWILLING_FOR: core::time::Duration = core::time::Duration::from_secs(60);
-/// Most such nodes that are remembered.
-const MAX_NOTED: usize = 1024;

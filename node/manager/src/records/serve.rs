@@ -6,7 +6,7 @@ use prost_package::Decision;
 
 use super::frame::{Ask, MAX_ENTRIES, NotStored, Record, RecordFrame, Tell};
 use super::look::{Found, Look};
-use super::{Readiness, copies, keeps_records};
+use super::{Readiness, keeps_records};
 use crate::app::Phase;
 use crate::io::Output;
 use crate::node::{Committing, Node};
@@ -43,7 +43,7 @@ impl Node {
         let look = match ask {
             Ask::Store { app, records } => return self.on_store(from, request, &app, records),
             // Only who may have to hold a copy is given values.
-            Ask::Records { .. } if !self.is_neighbour(from.id) => return,
+            Ask::Records { .. } if self.neighbour(from.id).is_none() => return,
             Ask::Records { app, points } => Look::Records { app, points },
             Ask::Summary { range } => Look::Summary(range.into()),
             Ask::Split { app, range } => Look::Split { app, range: range.into() },
@@ -61,14 +61,11 @@ impl Node {
     /// The store has answered what a peer asked.
     pub(super) fn on_served(&mut self, to: Peer, request: u64, found: Found) {
         let tell = match found {
-            Found::Summary(apps) => Tell::Summary(
-                apps.into_iter()
-                    .filter_map(|(app, sum)| {
-                        let copies = copies(self.apps.get(&app).filter(|app| keeps_records(app))?);
-                        Some((app, u8::try_from(copies).unwrap_or(u8::MAX), sum))
-                    })
-                    .collect(),
-            ),
+            // Those of applications that do not run here any more are nobody's.
+            Found::Summary(mut apps) => {
+                apps.retain(|(app, _)| self.apps.get(app).is_some_and(keeps_records));
+                Tell::Summary(apps)
+            }
             Found::Parts(parts) => Tell::Parts(parts),
             Found::Entries { entries, more } => Tell::Entries { entries, more },
             Found::Records(records) => {
@@ -131,7 +128,7 @@ impl Node {
             return Ok(());
         }
         app.usage.over_budget += 1;
-        self.log(id, LogLevel::Warn, "a copy of its records was not taken: its storage is used up".to_owned());
+        self.note(id, LogLevel::Warn, "a copy of its records was not taken: its storage is used up".to_owned());
         Err(NotStored::Full)
     }
 

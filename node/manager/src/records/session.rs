@@ -123,8 +123,6 @@ pub(crate) struct Session {
     pub(crate) refused: BTreeMap<AppId, NotStored>,
     /// Something could not be done that should have been.
     incomplete: bool,
-    /// Copies of other applications than `apps` asked for, by application; from the peer's summary.
-    pub(crate) copies_asked: BTreeMap<AppId, u8>,
     pub(crate) pulled: u64,
     pub(crate) given: u64,
 }
@@ -147,7 +145,6 @@ impl Session {
             ready: BTreeSet::new(),
             refused: BTreeMap::new(),
             incomplete: false,
-            copies_asked: BTreeMap::new(),
             pulled: 0,
             given: 0,
         };
@@ -243,9 +240,7 @@ impl Session {
         let stage = self.stage.clone();
         match (stage, tell) {
             (_, Tell::Busy) => self.pause(),
-            (Stage::TheirSummary, Tell::Summary(apps)) => {
-                self.copies_asked = apps.iter().map(|(app, copies, _)| (app.clone(), *copies)).collect();
-                let theirs = apps.into_iter().map(|(app, _, sum)| (app, sum)).collect();
+            (Stage::TheirSummary, Tell::Summary(theirs)) => {
                 self.look(Look::Summary(self.range), Stage::OurSummary(theirs))
             }
             (Stage::TheirParts { app, range }, Tell::Parts(parts)) => self.on_parts(app, range, parts),

@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use prost_kbr::{Change, Interval, NodeId, Peer, Refusal, Routed, Time};
+use prost_kbr::{AppId, Change, Interval, NodeId, Peer, Refusal, Routed, Time};
+use prost_package::Decision;
 
 use super::session::Mode;
 use super::{Reason, keeps_records};
@@ -44,10 +45,11 @@ impl Node {
     }
 
     /// Keeps a message until the records of its key are here. Gives it back where it need not wait.
-    pub(crate) fn hold(&mut self, routed: Routed, previous: Peer, app: &prost_kbr::AppId) -> Option<(Routed, Peer)> {
+    pub(crate) fn hold(&mut self, routed: Routed, previous: Peer, app: &AppId) -> Option<(Routed, Peer)> {
         let key = routed.envelope.key.filter(|_| routed.envelope.refused.is_empty());
         let stateless = self.apps.get(app).is_some_and(|app| app.is_up() && !keeps_records(app));
-        if stateless || key.is_none_or(|key| !self.records.is_settling(key)) {
+        let denied = matches!(self.policy.decide_app(app), Decision::Deny { .. });
+        if stateless || denied || key.is_none_or(|key| !self.records.is_settling(key)) {
             return Some((routed, previous));
         }
         let bytes: usize = self.records.held.iter().map(|held| held.routed.payload.len()).sum();

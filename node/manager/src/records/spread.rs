@@ -24,7 +24,7 @@ const MAX_UNWAITED: usize = 1024;
 /// Writes of one event at one key, on their way.
 #[derive(Debug, Clone)]
 pub(super) struct Spread {
-    pub(super) app: AppId,
+    app: AppId,
     key: Key,
     records: Vec<(Point, Kept)>,
     copies: usize,
@@ -202,6 +202,11 @@ impl Node {
     /// Whether an event still waits for replicas.
     pub(super) fn is_spreading(&self) -> bool {
         self.records.spreads.values().any(|spread| spread.waited)
+    }
+
+    /// The application is gone: what it wrote need not go on.
+    pub(crate) fn end_spreads(&mut self, app: &AppId) {
+        self.records.spreads.retain(|_, spread| spread.app != *app);
     }
 
     /// Nobody waits for these any more.

@@ -25,11 +25,14 @@ const STORE_LIMIT: Duration = Duration::from_secs(30);
 impl Node {
     /// Does what is due. Says whether anything was.
     pub(crate) fn tend_records(&mut self) -> bool {
-        let due = self.records.dirty || self.records.wake.is_some_and(|at| at <= self.now);
-        if !due || !self.keeps_any() {
+        if !self.records.dirty && self.records.wake.is_none_or(|at| at > self.now) {
             return false;
         }
         self.records.dirty = false;
+        if self.records.is_idle() && !self.policy.allows_anything() {
+            self.records.wake = None;
+            return false;
+        }
         self.tend_spreads();
         self.tend_sessions();
         self.tend_settling();

@@ -10,6 +10,7 @@ mod install;
 mod ledger;
 mod operator;
 mod packages;
+mod records;
 mod refusal;
 mod replay;
 mod transaction;

@@ -69,6 +69,12 @@ impl Draft {
         self
     }
 
+    /// It asks for records, too.
+    pub(crate) fn storing(mut self) -> Draft {
+        self.manifest.capabilities.insert(Capability::Storage, "to keep".to_owned());
+        self
+    }
+
     pub(crate) fn app(&self) -> AppId {
         self.manifest.app()
     }

@@ -194,16 +194,19 @@ impl Shelves {
             run(&mut self.world, Duration::from_millis(100));
         }
         self.pass(15);
+        let mut read = 0;
         for (request, outcome) in self.answers() {
-            let Some(name) = asked.get(&request) else { continue };
+            let Some(name) = asked.remove(&request) else { continue };
             let said = match &outcome {
                 Ok(value) => Some(String::from_utf8(value.to_vec()).expect("text")),
                 Err(line) if line == "nothing" => None,
                 // It came to nothing, and said so.
                 Err(_) => continue,
             };
-            assert!(self.possible[name].contains(&said), "{name} says {said:?} while a node joins");
+            assert!(self.possible[&name].contains(&said), "{name} says {said:?} while a node joins");
+            read += 1;
         }
+        assert!(read > 20 * names.len(), "{read} of {} reads were answered", 30 * names.len());
     }
 
     /// Has a node leave, and waits until its records are where they belong.

@@ -153,6 +153,8 @@ pub(crate) struct World {
     pub(crate) trace: Option<Vec<String>>,
     /// What has happened to applications and their messages: where, and what.
     pub(crate) steps: Vec<(NodeId, Step)>,
+    /// Frames about keyed records get lost.
+    pub(crate) loses_records: bool,
     /// Looks at a node after each input, where wanted.
     pub(crate) auditor: Option<fn(&mut Host)>,
     config: Config,
@@ -190,6 +192,7 @@ impl World {
             meddler: None,
             trace: None,
             steps: Vec::new(),
+            loses_records: false,
             auditor: None,
             config,
             at: BTreeMap::new(),
@@ -217,6 +220,7 @@ impl World {
             hosts: self.hosts.clone(),
             meddler: None,
             trace: None,
+            loses_records: self.loses_records,
             auditor: None,
             steps: self.steps.clone(),
             config: self.config.clone(),
