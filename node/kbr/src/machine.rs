@@ -32,7 +32,7 @@ use crate::message::{Message, Peer};
 use crate::pending::{Pending, Waiting};
 use crate::planted::Bug;
 use crate::probes::Probes;
-use crate::questions::Questions;
+use crate::questions::{Query, Questions};
 use crate::random::Random;
 use crate::ring::Ring;
 use crate::stats::Stats;
@@ -276,6 +276,16 @@ impl Machine {
     /// Whether the answer to this question, which is still waited for, may become part of the successor list.
     pub fn awaits_successors(&self, request: u64) -> bool {
         self.questions.get(request).is_some_and(|question| question.query.is_about_successors())
+    }
+
+    /// Whether the answer to this question, which is still waited for, names the node that a search would ask last.
+    pub fn awaits_place(&self, request: u64) -> bool {
+        self.questions.get(request).is_some_and(|question| question.query == Query::Successors)
+    }
+
+    /// The node that a search has asked last: this one takes it for its first successor, with its list, once it answers.
+    pub fn joins_before(&self) -> Option<NodeId> {
+        self.questions.asked(&Query::Successor).map(|peer| peer.id)
     }
 
     /// Whether this error is planted, for the layer above.

@@ -83,6 +83,11 @@ impl Questions {
         self.asked.get(&request)
     }
 
+    /// The node asked this, where one is.
+    pub(crate) fn asked(&self, query: &Query) -> Option<Peer> {
+        self.asked.values().find(|question| question.query == *query).map(|question| question.to)
+    }
+
     pub(crate) fn take(&mut self, request: u64) -> Option<Question> {
         let question = self.asked.remove(&request)?;
         self.due.remove(&(question.due, request));

@@ -5,7 +5,9 @@
 //! one that lives, and takes it over. The one step of the model is then the sending of the answer. Who judges what failures
 //! take from a node therefore counts what has been sent to it as what it has.
 //!
-//! The same goes for a node that was asked while it was no member, says so, and is one when the others hear of it.
+//! The same goes for a node that was asked while it was no member, says so, and is one when the others hear of it. And joining
+//! is one step there: the joiner has its list at the very moment at which the node before it is asked. Here it learns its
+//! successor from that node, and then asks the successor; who joins between the two after that is not in its list.
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,23 +93,36 @@ impl Coming {
     }
 
     fn forget(&mut self, world: &World) {
-        let awaits = |to: Index, request| world.node(to).is_some_and(|node| node.ring().awaits_successors(request));
+        let awaits = |to: Index, request| {
+            let ring = world.node(to).map(|node| node.ring());
+            ring.is_some_and(|ring| ring.awaits_successors(request) || ring.awaits_place(request))
+        };
         self.answers.retain(|(to, request, ..)| awaits(*to, *request));
     }
 
     /// The lists that nodes will have once what is under way has arrived.
     pub(super) fn lists(&mut self, world: &World, picture: &Picture, most: usize) -> Vec<(Index, Vec<NodeId>)> {
         self.forget(world);
-        let taken = self.answers.iter().filter_map(|(to, _, from, list)| {
+        let member = |id: NodeId| picture.members().get(&id).and_then(|node| picture.seat(*node));
+        let joins = |node: Index, next: NodeId| {
+            let list = &member(next)?.successors;
+            Some((node, adopted(picture.seat(node)?, next, list, most)?))
+        };
+        let taken = self.answers.iter().filter_map(|(to, request, from, list)| {
             let seat = picture.seat(*to)?;
+            if world.node(*to)?.ring().awaits_place(*request) {
+                let next = list.iter().copied().find(|id| *id != seat.id).unwrap_or(*from);
+                return joins(*to, next);
+            }
             Some((*to, adopted(seat, *from, list, most)?))
         });
+        let asked = picture.seats().keys().filter_map(|node| joins(*node, world.node(*node)?.ring().joins_before()?));
         let left = self.farewells.iter().filter_map(|Farewell { from, to, .. }| {
             let list = &picture.seat(*to)?.successors;
             let others = list.iter().copied().filter(|id| id != from);
             list.contains(from).then(|| (*to, others.collect()))
         });
-        taken.chain(left).collect()
+        taken.chain(asked).chain(left).collect()
     }
 }
 
