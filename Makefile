@@ -16,7 +16,7 @@ build: toolchain
 ## Everything that must hold: unit, property, simulated-world and end-to-end tests, and the fuzz targets for a moment.
 test: toolchain
 	$(CARGO) test --workspace --locked
-	$(CARGO) test --release --locked --package prost-sim --test sweep --test records -- --ignored --nocapture
+	$(CARGO) test --release --locked --package prost-sim --test sweep --test records --test consistency -- --ignored --nocapture
 	$(CARGO) test --release --locked --package prost-kbr --package prost-manager --package prost-sim --features prost-kbr/planted,prost-manager/planted,prost-sim/planted --test planted --test planted_records -- --nocapture
 	$(CARGO) test --release --locked --package prost-manager --test it fall_over
 	cd peerlets && $(CARGO) test --workspace --locked

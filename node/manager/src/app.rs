@@ -166,6 +166,8 @@ pub(crate) struct App {
     pub(crate) paused_until: Time,
     /// Whether the code has ever started on this node.
     pub(crate) started: bool,
+    /// Whether the records that it keeps at the keys of this node's range are still on their way here.
+    pub(crate) settling: bool,
     pub(crate) upgrade: Upgrade,
 }
 
@@ -195,6 +197,7 @@ impl App {
             restarts: 0,
             paused_until: now,
             started: false,
+            settling: false,
             upgrade: Upgrade::default(),
         }
     }
@@ -296,7 +299,7 @@ impl App {
     /// When it can run what waits: perhaps at once; none where something else must happen first.
     pub(crate) fn runnable_at(&self) -> Option<Time> {
         let waits = match self.phase {
-            Phase::Running => !self.queue.is_empty(),
+            Phase::Running => !self.queue.is_empty() && !self.settling,
             Phase::Starting => self.init_waits(),
             Phase::Fetching(_) | Phase::Compiling | Phase::Failed { .. } => false,
         };

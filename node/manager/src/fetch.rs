@@ -217,6 +217,11 @@ impl Fetch {
         self.request
     }
 
+    /// Whether any node was asked.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked > 0
+    }
+
     /// Whether this node is being asked.
     pub(crate) fn asks(&self, node: NodeId) -> bool {
         self.current.is_some_and(|(peer, _)| peer.id == node)

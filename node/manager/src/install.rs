@@ -59,6 +59,7 @@ impl Node {
     pub(crate) fn start_compile(&mut self, id: &AppId) {
         let Some(app) = self.apps.get_mut(id) else { return };
         let Some(code) = &app.code else { return };
+        let was_up = app.is_up();
         app.phase = Phase::Compiling;
         self.outbox.push_back(Output::Compile {
             app: id.clone(),
@@ -66,6 +67,9 @@ impl Node {
             component: code.package.component.clone(),
             grant: code.grant.clone(),
         });
+        if !was_up {
+            self.settle_app(id);
+        }
     }
 
     /// The compiler has answered.
@@ -98,6 +102,7 @@ impl Node {
         code.recorded = true;
         let record = Installation {
             app: id.clone(),
+            version: code.manifest().version.to_string(),
             source: code.source,
             peer: code.from,
             bytes: code.package.manifest.bytes().len() as u64 + code.package.component.len() as u64,

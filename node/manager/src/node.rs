@@ -241,7 +241,7 @@ impl Node {
 
     /// Whether the records of some keys that this node is responsible for are still on their way here.
     pub fn is_settling(&self) -> bool {
-        self.records.settling().next().is_some()
+        self.records.is_any_settling()
     }
 
     /// Lets routing and applications act on each other until both have nothing more to do.

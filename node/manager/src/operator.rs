@@ -186,7 +186,7 @@ impl Node {
         self.apps.remove(id);
         self.admission.release(id);
         self.ready.remove(id);
-        self.end_spreads(id);
+        self.forget_records_of(id);
         let gone = self.commits.extract_if(.., |_, committing| committing.app() == id);
         let gone: Vec<Committing> = gone.map(|(_, committing)| committing).collect();
         gone.into_iter().for_each(|committing| self.on_records_committed(committing, false));

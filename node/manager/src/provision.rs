@@ -79,8 +79,12 @@ impl Node {
         match fetch.ask_next(request, now) {
             Some((to, question)) => self.send_code(to, &question),
             None => {
-                let (refusal, line) = fetch.failure();
+                let ((refusal, line), asked) = (fetch.failure(), fetch.has_asked());
                 self.end_fetch(id, refusal, line.to_owned());
+                if !asked && self.apps.get(id).is_some_and(|app| app.code.is_none()) {
+                    // A node that knows no other yet has not learned that the code cannot be had.
+                    self.forget(id);
+                }
             }
         }
     }

@@ -34,7 +34,7 @@ impl Node {
         let used = app.usage.storage_bytes;
         app.under_way = batch.iter().cloned().collect();
         let view = self.ring.view();
-        let settling: Arc<[Interval]> = self.records.settling().collect();
+        let settling: Arc<[Interval]> = self.records.settling(id).collect();
         let mut events = Vec::with_capacity(batch.len());
         for waiting in batch {
             let context = Context {

@@ -37,6 +37,8 @@ impl Source {
 pub struct Installation {
     /// The application.
     pub app: AppId,
+    /// Its version.
+    pub version: String,
     /// Where the code came from.
     pub source: Source,
     /// The node it came from.

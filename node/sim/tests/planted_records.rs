@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "tests of right nodes use the rest")]
 
+#[path = "support/clients.rs"]
+mod clients;
+#[path = "support/history.rs"]
+mod history;
 #[path = "support/keyed.rs"]
 mod keyed;
 #[path = "support/shelves.rs"]
@@ -14,6 +18,7 @@ use prost_kbr::planted::Bug;
 use prost_package::Acknowledgement;
 use prost_sim::WorldConfig;
 
+use clients::{Change, clients};
 use shelves::{Dice, Shelves, names};
 use support::config;
 
@@ -57,5 +62,18 @@ fn every_planted_error_of_keyed_records_is_found() {
         let found = (0..SEEDS).find(|seed| catch_unwind(AssertUnwindSafe(|| try_all(Some(bug), *seed))).is_err());
         let seed = found.unwrap_or_else(|| panic!("{bug:?} is not found in {SEEDS} seeds"));
         println!("{bug:?}: found with seed {seed}");
+    }
+}
+
+#[test]
+fn clients_see_what_no_order_explains_where_writes_are_acknowledged_alone_or_records_not_handed_over() {
+    for (bug, change) in [(Bug::AcknowledgedAlone, Change::Crash), (Bug::ServedBeforeHandOver, Change::Join)] {
+        let wrong = |seed: &u64| {
+            let base = config(700 + seed);
+            let config = WorldConfig { routing: prost_kbr::Config { planted: Some(bug), ..base.routing }, ..base };
+            !clients(config, Acknowledgement::All, &[Change::Nothing, change, change, change]).unexplained().is_empty()
+        };
+        let seed = (0..SEEDS).find(wrong).unwrap_or_else(|| panic!("{bug:?} is not found in {SEEDS} seeds"));
+        println!("{bug:?}: seen by clients with seed {seed}");
     }
 }

@@ -109,7 +109,8 @@ struct Running {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reason {
-    Settle(Interval),
+    /// A range, and the application whose records there are wanted; none for all.
+    Settle(Interval, Option<AppId>),
     Upkeep,
     Stray,
     Farewell,
@@ -158,14 +159,20 @@ impl Records {
         self.wake
     }
 
-    /// Whether the records of a key are still on their way here.
-    pub(crate) fn is_settling(&self, key: Key) -> bool {
-        self.settling.iter().any(|settling| settling.range.contains(key))
+    /// Whether the records that an application keeps at a key are still on their way here.
+    pub(crate) fn is_settling(&self, app: &AppId, key: Key) -> bool {
+        self.settling(app).any(|range| range.contains(key))
     }
 
-    /// The ranges whose records are still on their way here.
-    pub(crate) fn settling(&self) -> impl Iterator<Item = Interval> {
-        self.settling.iter().map(|settling| settling.range)
+    /// The ranges whose records of an application are still on their way here.
+    pub(crate) fn settling(&self, app: &AppId) -> impl Iterator<Item = Interval> {
+        let concerns = move |settling: &&Settling| settling.app.as_ref().is_none_or(|only| only == app);
+        self.settling.iter().filter(concerns).map(|settling| settling.range)
+    }
+
+    /// Whether any records of this node's range are still on their way here.
+    pub(crate) fn is_any_settling(&self) -> bool {
+        !self.settling.is_empty()
     }
 
     /// Has the node woken at this time, or before.

@@ -108,7 +108,7 @@ pub(crate) struct Session {
     pub(crate) peer: Peer,
     pub(crate) range: Interval,
     mode: Mode,
-    /// The applications to give; none for all.
+    /// The applications to give, or where it only takes, to take; none for all.
     apps: Option<BTreeSet<AppId>>,
     now_ms: u64,
     todo: VecDeque<Task>,
@@ -128,7 +128,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Compares all records of a range; of those it gives, only these applications'.
+    /// Compares all records of a range; of those it gives, or where it only takes, of those it takes, only these
+    /// applications'.
     pub(crate) fn new(peer: Peer, range: Interval, mode: Mode, apps: Option<BTreeSet<AppId>>) -> (Session, Do) {
         let asked = Ask::Summary { range: range.into() };
         let session = Session {
@@ -301,7 +302,7 @@ impl Session {
         ours.into_iter().for_each(|(app, sum)| sums.entry(app).or_default().1 = sum);
         for (app, (theirs, ours)) in sums {
             let wanted = self.apps.as_ref().is_none_or(|apps| apps.contains(&app));
-            let pulls = self.mode.pull && theirs.count > 0;
+            let pulls = self.mode.pull && theirs.count > 0 && (self.mode.push || wanted);
             let pushes = self.mode.push && ours.count > 0 && wanted;
             if theirs != ours && (pulls || pushes) {
                 let most = theirs.count.max(ours.count);

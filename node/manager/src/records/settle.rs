@@ -1,4 +1,4 @@
-//! A range that has come to this node, until its records have too.
+//! A range that has come to this node, or an application that has, until its records have too.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -23,6 +23,8 @@ const MAX_HELD_BYTES: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Settling {
     pub(super) range: Interval,
+    /// The application whose records are wanted; none for all.
+    pub(super) app: Option<AppId>,
     since: Time,
     /// Successors that have been asked for everything.
     done: BTreeSet<NodeId>,
@@ -31,6 +33,7 @@ pub(super) struct Settling {
 /// A message that waits.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
+    app: AppId,
     routed: Routed,
     previous: Peer,
     until: Time,
@@ -39,8 +42,26 @@ pub(super) struct Held {
 impl Node {
     /// Responsibility has come here; the applications are told when the records have.
     pub(crate) fn on_gained(&mut self, range: Interval) {
-        self.records.settling.push(Settling { range, since: self.now, done: BTreeSet::new() });
+        self.records.settling.push(Settling { range, app: None, since: self.now, done: BTreeSet::new() });
         self.records.compare_at.clear();
+        self.records.dirty = true;
+    }
+
+    /// An application can keep records here that could not before. Others have kept those of this node's range, which
+    /// have to be here before it runs.
+    pub(crate) fn settle_app(&mut self, id: &AppId) {
+        let view = self.ring.view();
+        let known = self.records.settling.iter().any(|settling| settling.app.as_ref() == Some(id));
+        let Some(app) = self.apps.get_mut(id).filter(|app| keeps_records(app)) else { return };
+        // A node that is no member yet takes all of its range when it is one.
+        let Some(range) = view.range(view.me.id, 0).filter(|_| view.joined && !view.successors.is_empty()) else {
+            return;
+        };
+        app.settling = true;
+        if !known {
+            let settling = Settling { range, app: Some(id.clone()), since: self.now, done: BTreeSet::new() };
+            self.records.settling.push(settling);
+        }
         self.records.dirty = true;
     }
 
@@ -49,14 +70,14 @@ impl Node {
         let key = routed.envelope.key.filter(|_| routed.envelope.refused.is_empty());
         let stateless = self.apps.get(app).is_some_and(|app| app.is_up() && !keeps_records(app));
         let denied = matches!(self.policy.decide_app(app), Decision::Deny { .. });
-        if stateless || denied || key.is_none_or(|key| !self.records.is_settling(key)) {
+        if stateless || denied || key.is_none_or(|key| !self.records.is_settling(app, key)) {
             return Some((routed, previous));
         }
         let bytes: usize = self.records.held.iter().map(|held| held.routed.payload.len()).sum();
         if self.records.held.len() >= MAX_HELD || bytes + routed.payload.len() > MAX_HELD_BYTES {
             self.refuse(answer(&routed), Refusal::Settling);
         } else {
-            self.records.held.push_back(Held { routed, previous, until: self.now + HOLD });
+            self.records.held.push_back(Held { app: app.clone(), routed, previous, until: self.now + HOLD });
             self.records.dirty = true;
         }
         None
@@ -74,21 +95,31 @@ impl Node {
             let whole = targets.iter().all(|target| settling.done.contains(&target.id));
             self.records.stats.unsettled += u64::from(!whole);
             self.records.dirty = true;
-            if let Some(range) = self.still_owned(settling.range) {
+            if let Some(id) = settling.app {
+                self.on_app_settled(&id);
+            } else if let Some(range) = self.still_owned(settling.range) {
                 self.tell_change(Change::Gained(range));
             }
         }
-        let wanted: Vec<(Interval, Peer)> = self
+        let wanted: Vec<(Interval, Option<AppId>, Peer)> = self
             .records
             .settling
             .iter()
             .flat_map(|settling| {
                 let missing = targets.iter().filter(|target| !settling.done.contains(&target.id));
-                missing.map(|target| (settling.range, *target))
+                missing.map(|target| (settling.range, settling.app.clone(), *target))
             })
             .collect();
-        for (range, peer) in wanted {
-            self.start_session(peer, range, Mode::PULL, None, Reason::Settle(range));
+        for (range, app, peer) in wanted {
+            let apps = app.clone().map(|app| BTreeSet::from([app]));
+            self.start_session(peer, range, Mode::PULL, apps, Reason::Settle(range, app));
+        }
+    }
+
+    fn on_app_settled(&mut self, id: &AppId) {
+        if let Some(app) = self.apps.get_mut(id) {
+            app.settling = false;
+            self.ready.insert(id.clone());
         }
     }
 
@@ -113,9 +144,10 @@ impl Node {
         Some(Interval::open_closed(after, range.upto()))
     }
 
-    pub(super) fn on_settle_ended(&mut self, range: Interval, peer: NodeId, good: bool) {
+    pub(super) fn on_settle_ended(&mut self, range: Interval, app: Option<&AppId>, peer: NodeId, good: bool) {
         if good {
-            for settling in self.records.settling.iter_mut().filter(|settling| settling.range == range) {
+            let same = |settling: &&mut Settling| settling.range == range && settling.app.as_ref() == app;
+            for settling in self.records.settling.iter_mut().filter(same) {
                 settling.done.insert(peer);
             }
         }
@@ -126,7 +158,7 @@ impl Node {
     pub(super) fn tend_held(&mut self) {
         let held = std::mem::take(&mut self.records.held);
         for held in held {
-            let settles = held.routed.envelope.key.is_some_and(|key| self.records.is_settling(key));
+            let settles = held.routed.envelope.key.is_some_and(|key| self.records.is_settling(&held.app, key));
             if !settles {
                 self.on_deliver(held.routed, held.previous);
             } else if held.until <= self.now {

@@ -204,9 +204,10 @@ impl Node {
         self.records.spreads.values().any(|spread| spread.waited)
     }
 
-    /// The application is gone: what it wrote need not go on.
-    pub(crate) fn end_spreads(&mut self, app: &AppId) {
+    /// The application is gone: what it wrote need not go on, nor need its records come.
+    pub(crate) fn forget_records_of(&mut self, app: &AppId) {
         self.records.spreads.retain(|_, spread| spread.app != *app);
+        self.records.settling.retain(|settling| settling.app.as_ref() != Some(app));
     }
 
     /// Nobody waits for these any more.

@@ -161,7 +161,7 @@ impl Node {
             }
         }
         match reason {
-            Reason::Settle(range) => self.on_settle_ended(range, peer, good),
+            Reason::Settle(range, app) => self.on_settle_ended(range, app.as_ref(), peer, good),
             // A peer that did not answer is asked again soon, if it is still there.
             Reason::Upkeep if !good && !unwilling => self.compare_again(peer),
             Reason::Upkeep => {}

@@ -132,3 +132,12 @@ fn more_open_calls_than_a_node_takes_are_refused() {
     };
     assert_eq!((ended(&Failure::Overloaded), ended(&Failure::Deadline)), (4, 4096));
 }
+
+#[test]
+fn a_node_that_knows_no_other_does_not_take_an_application_for_one_that_cannot_be_had() {
+    let mut world = World::ring(26, 1);
+    let app = plain("echo").manifest.manifest().app();
+    let answer = world.call(0, &app.to_string(), "reply x");
+    assert!(matches!(answer, Err(CallFailure::Refused(Refusal::FetchFailed))), "{answer:?}");
+    assert_eq!(world.host(0).status(&app), None, "it would refuse what others want kept here");
+}

@@ -1,5 +1,7 @@
 //! A ring with records at its keys, what these should say, and what can happen to them.
 
+#![allow(dead_code, reason = "each test binary uses another part of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
