@@ -288,6 +288,11 @@ impl Machine {
         self.questions.asked(&Query::Successor).map(|peer| peer.id)
     }
 
+    /// Whether this node was told of this address at its start, and has not dialled it yet.
+    pub fn is_untried(&self, addr: SocketAddr) -> bool {
+        self.join.is_untried(addr)
+    }
+
     /// Whether this error is planted, for the layer above.
     #[doc(hidden)]
     pub fn has_planted(&self, bug: Bug) -> bool {

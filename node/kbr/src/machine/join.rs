@@ -61,6 +61,12 @@ pub(super) struct Join {
     pub(super) due: Option<Time>,
 }
 
+impl Join {
+    pub(super) fn is_untried(&self, addr: SocketAddr) -> bool {
+        self.untried.contains(&addr)
+    }
+}
+
 impl Machine {
     pub(super) fn start_join(&mut self, known: Vec<SocketAddr>) {
         let others = known.iter().filter(|addr| **addr != self.me.addr);

@@ -8,6 +8,9 @@
 //! The same goes for a node that was asked while it was no member, says so, and is one when the others hear of it. And joining
 //! is one step there: the joiner has its list at the very moment at which the node before it is asked. Here it learns its
 //! successor from that node, and then asks the successor; who joins between the two after that is not in its list.
+//!
+//! Whom a node holds for dead it leaves out of what it takes over. Of a process that has started again it may hear before
+//! the answer arrives, or not: both lists are counted.
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,19 +107,32 @@ impl Coming {
     pub(super) fn lists(&mut self, world: &World, picture: &Picture, most: usize) -> Vec<(Index, Vec<NodeId>)> {
         self.forget(world);
         let member = |id: NodeId| picture.members().get(&id).and_then(|node| picture.seat(*node));
-        let joins = |node: Index, next: NodeId| {
-            let list = &member(next)?.successors;
-            Some((node, adopted(picture.seat(node)?, next, list, most)?))
-        };
-        let taken = self.answers.iter().filter_map(|(to, request, from, list)| {
-            let seat = picture.seat(*to)?;
-            if world.node(*to)?.ring().awaits_place(*request) {
-                let next = list.iter().copied().find(|id| *id != seat.id).unwrap_or(*from);
-                return joins(*to, next);
+        let alive = |id: &NodeId| world.index(*id).is_some_and(|node| world.is_alive(node));
+        let takes = |node: Index, from: NodeId, list: &[NodeId]| {
+            let seat = picture.seat(node);
+            let lost = |id: &NodeId| seat.is_some_and(|seat| seat.lost.contains(id));
+            let either = [&lost as &dyn Fn(&NodeId) -> bool, &|id| lost(id) && !alive(id)];
+            let mut lists =
+                either.map(|passed_over| adopted(seat?, from, list, most, passed_over)).map(|list| Some((node, list?)));
+            if lists[0] == lists[1] {
+                lists[1] = None;
             }
-            Some((*to, adopted(seat, *from, list, most)?))
+            lists.into_iter().flatten()
+        };
+        let joins = |node: Index, next: NodeId| {
+            let list: &[NodeId] = member(next).map_or(&[], |seat| &seat.successors);
+            takes(node, next, list)
+        };
+        let taken = self.answers.iter().flat_map(|(to, request, from, list)| {
+            let me = world.node(*to).map(|node| node.ring());
+            if me.is_some_and(|ring| ring.awaits_place(*request)) {
+                let id = world.peer(*to).id;
+                return joins(*to, list.iter().copied().find(|next| *next != id).unwrap_or(*from));
+            }
+            takes(*to, *from, list)
         });
-        let asked = picture.seats().keys().filter_map(|node| joins(*node, world.node(*node)?.ring().joins_before()?));
+        let asked = picture.seats().keys().filter_map(|node| Some((*node, world.node(*node)?.ring().joins_before()?)));
+        let asked = asked.flat_map(|(node, next)| joins(node, next));
         let left = self.farewells.iter().filter_map(|Farewell { from, to, .. }| {
             let list = &picture.seat(*to)?.successors;
             let others = list.iter().copied().filter(|id| id != from);
@@ -126,15 +142,21 @@ impl Coming {
     }
 }
 
-/// The list of a node that takes over another's; none where that does not stand in its list or before its first.
-fn adopted(seat: &Seat, from: NodeId, list: &[NodeId], most: usize) -> Option<Vec<NodeId>> {
+/// The list of a node that takes over another's, but for some; none where that does not stand in its list or before its first.
+fn adopted(
+    seat: &Seat,
+    from: NodeId,
+    list: &[NodeId],
+    most: usize,
+    passed_over: impl Fn(&NodeId) -> bool,
+) -> Option<Vec<NodeId>> {
     let way = |id: &NodeId| seat.id.distance_to(*id);
     let known = match seat.successors.iter().position(|id| *id == from) {
         Some(at) => &seat.successors[..at],
         None if seat.successors.first().is_none_or(|first| way(&from) < way(first)) => &[],
         None => return None,
     };
-    let list = list.iter().take_while(|id| **id != seat.id).filter(|id| !seat.lost.contains(id));
+    let list = list.iter().take_while(|id| **id != seat.id).filter(|id| !passed_over(id));
     let mut adopted: Vec<NodeId> = Vec::new();
     for id in known.iter().chain([&from]).chain(list).take_while(|id| **id != seat.id) {
         if adopted.last().is_some_and(|last| way(last) >= way(id)) {
@@ -162,8 +184,8 @@ mod tests {
 
     /// What a node at 100 with this list makes of the list of another.
     fn makes(of: &[u8], from: u8, list: &[u8]) -> Option<Vec<NodeId>> {
-        let seat = Seat { id: id(100), successors: ids(of), lost: vec![id(77)], ..Seat::default() };
-        adopted(&seat, id(from), &ids(list), 3)
+        let seat = Seat { id: id(100), successors: ids(of), ..Seat::default() };
+        adopted(&seat, id(from), &ids(list), 3, |known| *known == id(77))
     }
 
     /// A node at 100 that lists this one.

@@ -26,7 +26,8 @@ const ROUND: Duration = Duration::from_secs(10);
 const FORGOTTEN: Duration = Duration::from_secs(130);
 /// Lookups by each node at the end.
 const LAST_LOOKUPS: usize = 2;
-/// How long the ring is looked at once it has become ideal again.
+/// How long the ring has to stay ideal to have got over the faults: what was lost or late at their end still comes in for
+/// seconds, and has nodes taken for dead.
 const CALM: Duration = Duration::from_secs(20);
 
 /// Does the run of a seed.
@@ -190,14 +191,24 @@ impl Course {
 
     fn liveness(&mut self, stage: &mut Stage) {
         let begun = stage.now();
-        await_ideal(stage, Duration::from_secs(stage.options.heal_within_s));
-        if !stage.is_broken() {
-            self.healed = Some(stage.now().since(begun));
-            stage.judge.calm(true);
-            stage.judge.demand_ideal(Some(stage.now() + CALM));
-            stage.advance(stage.now() + CALM);
-            stage.advance(stage.now() + LOOK);
+        let by = begun + Duration::from_secs(stage.options.heal_within_s);
+        loop {
+            await_ideal(stage, by.since(stage.now()));
+            let healed = stage.now();
+            while !stage.is_broken() && stage.judge.is_ideal() && stage.now() < healed + CALM {
+                stage.advance(stage.now() + LOOK);
+            }
+            if stage.is_broken() {
+                return;
+            }
+            if stage.judge.is_ideal() {
+                self.healed = Some(healed.since(begun));
+                break;
+            }
         }
+        // From now on it has to stay so.
+        stage.judge.calm(true);
+        stage.judge.demand_ideal(Some(stage.now()));
     }
 
     /// Every node asks, and all answers are right: the ring is whole, and no one dies any more.

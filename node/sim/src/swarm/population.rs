@@ -45,11 +45,10 @@ impl Stage {
     }
 
     /// The live nodes, divided so that none of one piece can find any of another: no member was ever connected to one of
-    /// another piece, or started with its address; and a process that is in no ring knows none that is, nor one that does.
-    /// That others have met such a process does not help it.
+    /// another piece, or started with its address and has not dialled it yet, as it would soon; and a process that is in no
+    /// ring knows none that is, nor one that does. That others have met such a process does not help it.
     pub(super) fn pieces(&self) -> Vec<Vec<Index>> {
-        let knows =
-            |a: Index, b: Index| self.world.has_met(a, b) && self.has_address(a, b) || self.known[&a].contains(&b);
+        let knows = |a: Index, b: Index| self.world.has_met(a, b) && self.has_address(a, b) || self.will_dial(a, b);
         let is_member = |node: &Index| self.judge.picture().seat(*node).is_some_and(|seat| seat.joined);
         let (mut members, mut outside): (Vec<Index>, Vec<Index>) = self.live().into_iter().partition(is_member);
         let mut pieces = Vec::new();
@@ -65,6 +64,14 @@ impl Stage {
         }
         pieces.extend(outside.into_iter().map(|node| vec![node]));
         pieces
+    }
+
+    /// Whether a node has the address of another from its start, and will soon dial it. A member tries each once, and rarely
+    /// again where nobody was there.
+    fn will_dial(&self, node: Index, other: Index) -> bool {
+        let ring = self.world.node(node).map(|node| node.ring());
+        let may = ring.is_some_and(|ring| !ring.view().joined || ring.is_untried(self.world.peer(other).addr));
+        may && self.known[&node].contains(&other)
     }
 
     /// Whether a node that has met another would find it. Who has met both processes with one key knows the address of the
