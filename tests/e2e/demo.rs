@@ -26,8 +26,21 @@ fn a_demo_gives_back_every_byte_and_reports_it_as_one_object() {
         assert!(report[number].as_f64() > Some(0.0), "{number}: {report}");
     }
     assert!(report["hops"]["mean"].is_number() && report["hops"]["max"].is_u64(), "{report}");
+    for change in ["joined", "left", "upgraded"] {
+        assert_eq!(report[change]["verified"], 4, "{report}");
+    }
+    // What a ring of three keeps is on every node of it: the newcomer got all of it, and the one that left had it.
+    for change in ["joined", "left"] {
+        assert!(report[change]["bytes"].as_u64() > Some(bytes as u64), "{report}");
+    }
+    assert!(report["joined"]["copies"].as_u64() > Some(4), "{report}");
     let installs = report["installs"].as_array().expect("a list");
-    assert_eq!(installs.iter().filter(|install| install["from"] == "local").count(), 1, "{report}");
+    let given = |version: &serde_json::Value| {
+        let given = |install: &&serde_json::Value| install["from"] == "local" && install["version"] == *version;
+        installs.iter().filter(given).count()
+    };
+    let next = &report["upgraded"]["version"];
+    assert_eq!((given(&installs[0]["version"]), given(next)), (1, 1), "{report}");
     for install in installs {
         let whence = install["from"].as_str().expect("text");
         assert!(["local", "previous-hop", "overlay", "url"].contains(&whence), "{install}");

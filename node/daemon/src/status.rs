@@ -6,7 +6,7 @@ use prost_kbr::machine::RingState;
 use prost_kbr::{Peer, RingView};
 use prost_manager::{AppState, AppStatus, Installation};
 
-use crate::admin::ask::{Install, Neighbour, PeerletStatus, Status};
+use crate::admin::ask::{Install, Neighbour, PeerletStatus, RecordCounts, Status};
 use crate::driver::Parts;
 
 /// The node's status now.
@@ -29,6 +29,18 @@ pub(crate) fn status(parts: &Parts, uptime: Duration) -> Status {
         totals: admitted.totals,
         installs: parts.node.installations().map(install).collect(),
         refusals: parts.node.stats().refusals.iter().map(|(why, count)| (why.name().to_owned(), *count)).collect(),
+        records: records(parts),
+    }
+}
+
+fn records(parts: &Parts) -> RecordCounts {
+    let stats = parts.node.record_stats();
+    RecordCounts {
+        kept: stats.stored,
+        taken: stats.pulled,
+        given: stats.given,
+        dropped: stats.dropped,
+        settling: parts.node.is_settling(),
     }
 }
 
@@ -72,6 +84,7 @@ fn peerlet(app: AppStatus) -> PeerletStatus {
 fn install(installation: &Installation) -> Install {
     Install {
         app: installation.app.to_string(),
+        version: installation.version.clone(),
         from: installation.source.name().to_owned(),
         peer: installation.peer,
         bytes: installation.bytes,

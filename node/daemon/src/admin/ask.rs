@@ -87,6 +87,23 @@ pub struct Status {
     pub installs: Vec<Install>,
     /// Refusals to run an application, by reason.
     pub refusals: BTreeMap<String, u64>,
+    /// What was done with keyed records since the start.
+    pub records: RecordCounts,
+}
+
+/// What was done with keyed records, since the node was started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordCounts {
+    /// Records kept for other nodes: written by them, or given by them in a comparison.
+    pub kept: u64,
+    /// Records taken from other nodes in a comparison.
+    pub taken: u64,
+    /// Records given to other nodes in a comparison.
+    pub given: u64,
+    /// Copies dropped after all replicas had them.
+    pub dropped: u64,
+    /// Whether records of keys that the node is responsible for are still on their way to it.
+    pub settling: bool,
 }
 
 /// A node that this one knows.
@@ -123,6 +140,8 @@ pub struct PeerletStatus {
 pub struct Install {
     /// The application's full id.
     pub app: String,
+    /// Its version.
+    pub version: String,
     /// `local`, `previous-hop`, `overlay` or `url`.
     pub from: String,
     /// The node that the code came from.

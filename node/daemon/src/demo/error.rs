@@ -103,8 +103,34 @@ pub enum DemoError {
         /// All of them.
         files: usize,
     },
-    /// A node fetched the application more than once.
-    #[error("{0} fetched the application more than once")]
+    /// Records lack copies, or nodes keep some that belong elsewhere.
+    #[error("after {seconds} s the nodes keep {there} bytes of records, where all copies are {wanted} bytes")]
+    NotWhole {
+        /// How long it had.
+        seconds: u64,
+        /// Bytes that are there.
+        there: u64,
+        /// Bytes that there should be.
+        wanted: u64,
+    },
+    /// A node does not tell how it is.
+    #[error("{node} does not tell how it is: {error}")]
+    Silent {
+        /// Which.
+        node: String,
+        /// Why.
+        error: AdminError,
+    },
+    /// A node does not leave when it is told to.
+    #[error("{node} has not left {seconds} s after it was told to")]
+    Stays {
+        /// Which.
+        node: String,
+        /// How long it had.
+        seconds: u64,
+    },
+    /// A node fetched one version of the application more than once.
+    #[error("{0} fetched one version of the application more than once")]
     FetchedTwice(String),
     /// The demo was told to end.
     #[error("interrupted")]
@@ -126,6 +152,9 @@ impl DemoError {
             | DemoError::Store { .. }
             | DemoError::NotSpread { .. }
             | DemoError::Damaged { .. }
+            | DemoError::NotWhole { .. }
+            | DemoError::Silent { .. }
+            | DemoError::Stays { .. }
             | DemoError::FetchedTwice(_)
             | DemoError::Interrupted => exit::FAILED,
         }

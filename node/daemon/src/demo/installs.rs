@@ -17,6 +17,8 @@ pub struct Installed {
     pub node: NodeId,
     /// The application's full id.
     pub app: String,
+    /// Its version.
+    pub version: String,
     /// `local`, `previous-hop`, `overlay` or `url`.
     pub from: String,
     /// The node that the code came from; none where it was given.
@@ -44,14 +46,14 @@ impl Installs {
         }
     }
 
-    /// An error where a node installed the same application more than once.
+    /// An error where a node installed the same version of an application more than once.
     pub(super) fn check(&self, processes: &Processes) -> Result<(), DemoError> {
-        let mut times: BTreeMap<(NodeId, &str), u32> = BTreeMap::new();
+        let mut times: BTreeMap<(NodeId, &str, &str), u32> = BTreeMap::new();
         for install in &self.seen {
-            *times.entry((install.node, install.app.as_str())).or_default() += 1;
+            *times.entry((install.node, install.app.as_str(), install.version.as_str())).or_default() += 1;
         }
         match times.into_iter().find(|(_, times)| *times > 1) {
-            Some(((node, _), _)) => Err(DemoError::FetchedTwice(processes.called(node))),
+            Some(((node, ..), _)) => Err(DemoError::FetchedTwice(processes.called(node))),
             None => Ok(()),
         }
     }
@@ -72,6 +74,7 @@ impl Installs {
         let new = told.iter().skip(known).map(|install| Installed {
             node,
             app: install.app.clone(),
+            version: install.version.clone(),
             from: install.from.clone(),
             peer: install.peer,
             bytes: install.bytes,
@@ -84,7 +87,7 @@ impl Installs {
 }
 
 fn describe(install: &Installed, processes: &Processes) -> String {
-    let name = install.app.split('@').next().unwrap_or_default();
+    let name = format!("{} {}", install.app.split('@').next().unwrap_or_default(), install.version);
     let node = processes.called(install.node);
     let whence = match install.peer {
         Some(peer) => format!("fetched {name} from {} ({})", processes.called(peer), install.from),
@@ -98,7 +101,14 @@ mod tests {
     use super::*;
 
     fn install(app: &str) -> Install {
-        Install { app: app.to_owned(), from: "previous-hop".to_owned(), peer: None, bytes: 9, ms: 1 }
+        Install {
+            app: app.to_owned(),
+            version: "1.2.3".to_owned(),
+            from: "previous-hop".to_owned(),
+            peer: None,
+            bytes: 9,
+            ms: 1,
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `prost demo`: a ring of real processes that installs an application on demand, keeps a directory of files in it, loses
-//! a node, and gives the files back.
+//! a node, gets another, sees one leave, upgrades the application, and gives the files back each time.
 
 mod error;
 mod ideal;
 mod input;
 mod installs;
 mod interrupt;
+mod moves;
 mod prepare;
 mod processes;
 mod report;
@@ -14,12 +15,15 @@ mod say;
 mod show;
 mod steps;
 mod transfer;
+mod upgrade;
 
 use std::path::PathBuf;
 
 pub use error::DemoError;
 pub use installs::Installed;
+pub use moves::Moved;
 pub use report::{Hops, Report};
+pub use upgrade::Upgraded;
 
 use self::interrupt::Interrupt;
 use self::say::Say;
@@ -49,7 +53,7 @@ pub struct Options {
 
 /// Shows it. What happens is told on standard error, the report goes to standard output.
 ///
-/// Succeeds only if every byte came back right, before and after the loss of a node. No process outlives the call. The
+/// Succeeds only if every byte came back right each time. No process outlives the call. The
 /// process listens to SIGINT and SIGTERM from then on: they end the demo in order.
 pub fn run(options: &Options) -> Result<Report, DemoError> {
     if !(MIN_NODES..=MAX_NODES).contains(&options.nodes) {

@@ -38,6 +38,8 @@ const LOG_VARIABLE: &str = "PROST_LOG";
 /// The running nodes. Dropping it ends every process.
 pub(super) struct Processes {
     nodes: Vec<Process>,
+    /// Directories of nodes that have not been started, with their numbers; the last is the next.
+    spare: Vec<(usize, PathBuf)>,
     say: Say,
     interrupt: Interrupt,
 }
@@ -54,15 +56,22 @@ pub(super) struct Process {
     pub(super) admin: AdminClient,
     listen: SocketAddr,
     child: Child,
-    /// The demo ended it.
-    killed: bool,
+    /// The demo ended it, or told it to end.
+    ended: bool,
 }
 
 impl Processes {
-    /// Starts a node in each directory: the first founds the ring, the others join it there, all at once.
-    pub(super) fn start(dirs: &[PathBuf], say: Say, interrupt: &Interrupt) -> Result<Processes, DemoError> {
-        let mut processes = Processes { nodes: Vec::new(), say, interrupt: interrupt.clone() };
-        let Some((first, others)) = dirs.split_first() else { return Ok(processes) };
+    /// Starts a node in each of so many directories: the first founds the ring, the others join it there, all at once. The
+    /// other directories are for later.
+    pub(super) fn start(
+        dirs: Vec<PathBuf>,
+        count: usize,
+        say: Say,
+        interrupt: &Interrupt,
+    ) -> Result<Processes, DemoError> {
+        let spare = dirs.iter().cloned().enumerate().skip(count).rev().collect();
+        let mut processes = Processes { nodes: Vec::new(), spare, say, interrupt: interrupt.clone() };
+        let Some((first, others)) = dirs[..count.min(dirs.len())].split_first() else { return Ok(processes) };
         let mut founding = Starting::spawn(0, first, None)?;
         let founder = founding.wait(interrupt)?;
         let bootstrap = founder.listen;
@@ -77,9 +86,9 @@ impl Processes {
         Ok(processes)
     }
 
-    /// The nodes that the demo has not killed.
+    /// The nodes that the demo has not ended.
     pub(super) fn alive(&self) -> impl Iterator<Item = &Process> {
-        self.nodes.iter().filter(|node| !node.killed)
+        self.nodes.iter().filter(|node| !node.ended)
     }
 
     /// The node with this id.
@@ -96,7 +105,7 @@ impl Processes {
     /// An error where a node ended by itself, or the demo was told to end.
     pub(super) fn check(&mut self) -> Result<(), DemoError> {
         self.interrupt.check()?;
-        for node in self.nodes.iter_mut().filter(|node| !node.killed) {
+        for node in self.nodes.iter_mut().filter(|node| !node.ended) {
             check_child(&mut node.child, &node.name, &node.dir)?;
         }
         Ok(())
@@ -111,13 +120,45 @@ impl Processes {
         }
     }
 
+    /// Starts one more node, which joins through this one.
+    pub(super) fn join(&mut self, through: NodeId) -> Result<NodeId, DemoError> {
+        let no_room = || DemoError::System { what: "start a node", error: io::ErrorKind::NotFound.into() };
+        let bootstrap = self.get(through).ok_or_else(no_room)?.listen;
+        let (number, dir) = self.spare.pop().ok_or_else(no_room)?;
+        let node = Starting::spawn(number, &dir, Some(bootstrap))?.wait(&self.interrupt)?;
+        let id = node.id;
+        self.nodes.push(node);
+        Ok(id)
+    }
+
+    /// Tells a node to leave the ring, and waits until it has ended. Tells the seconds that it took.
+    pub(super) fn leave(&mut self, id: NodeId) -> Result<f64, DemoError> {
+        let interrupt = self.interrupt.clone();
+        let Some(node) = self.nodes.iter_mut().find(|node| node.id == id) else { return Ok(0.0) };
+        node.ended = true;
+        let start = Instant::now();
+        let cannot = |error: io::Error| DemoError::System { what: "tell a node to leave", error };
+        kill_process(Pid::from_child(&node.child), Signal::TERM).map_err(|error| cannot(error.into()))?;
+        loop {
+            interrupt.sleep(LOOK)?;
+            match node.child.try_wait().map_err(cannot)? {
+                Some(status) if status.success() => return Ok(start.elapsed().as_secs_f64()),
+                Some(status) => return Err(ended_by_itself(status, &node.name, &node.dir)),
+                None if start.elapsed() > LEAVE => {
+                    return Err(DemoError::Stays { node: node.name.clone(), seconds: LEAVE.as_secs() });
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Ends a node without warning.
     pub(super) fn kill(&mut self, id: NodeId) -> Result<(), DemoError> {
         let cannot = |error| DemoError::System { what: "kill a node", error };
         for node in self.nodes.iter_mut().filter(|node| node.id == id) {
             node.child.kill().map_err(cannot)?;
             node.child.wait().map_err(cannot)?;
-            node.killed = true;
+            node.ended = true;
         }
         Ok(())
     }
@@ -190,7 +231,7 @@ impl Starting {
             admin: AdminClient::new(&reachable.admin.to_string(), token),
             listen: reachable.listen,
             child,
-            killed: false,
+            ended: false,
         }
     }
 }

@@ -7,7 +7,9 @@ use prost_kbr::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::installs::Installed;
+use super::moves::Moved;
 use super::say::{count, size};
+use super::upgrade::Upgraded;
 
 /// What a demo did. As JSON, it is what `prost demo --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,14 @@ pub struct Report {
     pub verified_after_kill: usize,
     /// The node that was killed.
     pub killed: NodeId,
+    /// Seconds from the kill until every record had all its copies again.
+    pub whole_after_kill_s: f64,
+    /// What moved when a node joined.
+    pub joined: Moved,
+    /// What moved when one left.
+    pub left: Moved,
+    /// The upgrade of the application.
+    pub upgraded: Upgraded,
     /// Who installed the application, in the order seen.
     pub installs: Vec<Installed>,
     /// Hops of lookups from the storing node.
@@ -59,6 +69,15 @@ pub struct Hops {
     pub max: u8,
 }
 
+impl Report {
+    /// Files that did not come back byte for byte each time.
+    pub(super) fn wrong(&self) -> usize {
+        let Report { verified, verified_after_kill, joined, left, upgraded, .. } = self;
+        let counts = [*verified, *verified_after_kill, joined.verified, left.verified, upgraded.verified];
+        self.files - counts.into_iter().min().unwrap_or(0)
+    }
+}
+
 impl Hops {
     /// Of these ways; zero where there are none.
     pub(super) fn of(hops: &[u8]) -> Hops {
@@ -78,12 +97,22 @@ impl fmt::Display for Report {
         let after = rate(self.bytes, self.get_after_kill_s);
         writeln!(f, "  after the kill    in {:6.2} s  {after}", self.get_after_kill_s)?;
         writeln!(f, "  ring healed       in {:6.2} s", self.healed_s)?;
+        writeln!(f, "  copies whole      in {:6.2} s", self.whole_after_kill_s)?;
+        for (what, moved) in [("a node joined", &self.joined), ("a node left", &self.left)] {
+            let (seconds, bytes) = (moved.seconds, size(moved.bytes));
+            writeln!(f, "  {what:17} in {seconds:6.2} s  {bytes} of records, {} copies moved", moved.copies)?;
+        }
         writeln!(f, "  hops              {:.2} on average, {} at most", self.hops.mean, self.hops.max)?;
         let given = self.installs.iter().filter(|install| install.peer.is_none()).count();
         let fetched = self.installs.len() - given;
         writeln!(f, "  application       given to {}, fetched by {}", count(given, "node"), count(fetched, "node"))?;
+        let Upgraded { version, nodes, of, .. } = &self.upgraded;
+        writeln!(f, "  upgraded          to {version} on {nodes} of {}", count(*of, "node"))?;
         writeln!(f, "  byte for byte     {} of {files}", self.verified)?;
-        write!(f, "  after the kill    {} of {files}", self.verified_after_kill)
+        writeln!(f, "  after the kill    {} of {files}", self.verified_after_kill)?;
+        writeln!(f, "  after the join    {} of {files}", self.joined.verified)?;
+        writeln!(f, "  after the leave   {} of {files}", self.left.verified)?;
+        write!(f, "  after the upgrade {} of {files}", self.upgraded.verified)
     }
 }
 
@@ -95,6 +124,18 @@ fn rate(bytes: u64, seconds: f64) -> String {
 mod tests {
     use super::*;
 
+    fn moved() -> Moved {
+        Moved { node: NodeId::hash(b"moved"), copies: 9, bytes: 4096, seconds: 3.0, verified: 2 }
+    }
+
+    #[test]
+    fn a_file_that_was_wrong_once_counts() {
+        assert_eq!(report().wrong(), 0);
+        assert_eq!(Report { verified_after_kill: 1, ..report() }.wrong(), 1);
+        assert_eq!(Report { left: Moved { verified: 0, ..moved() }, ..report() }.wrong(), 2);
+        assert_eq!(Report { upgraded: Upgraded { verified: 1, ..report().upgraded }, ..report() }.wrong(), 1);
+    }
+
     fn report() -> Report {
         Report {
             nodes: 3,
@@ -103,9 +144,14 @@ mod tests {
             verified: 2,
             verified_after_kill: 2,
             killed: NodeId::hash(b"killed"),
+            whole_after_kill_s: 1.5,
+            joined: moved(),
+            left: moved(),
+            upgraded: Upgraded { version: "0.2.1".to_owned(), nodes: 2, of: 3, verified: 2 },
             installs: vec![Installed {
                 node: NodeId::hash(b"node"),
                 app: "dht@00".to_owned(),
+                version: "0.2.0".to_owned(),
                 from: "previous-hop".to_owned(),
                 peer: Some(NodeId::hash(b"peer")),
                 bytes: 7,

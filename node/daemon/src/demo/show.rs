@@ -14,6 +14,8 @@ use super::report::Report;
 use super::say::{Say, count};
 use super::steps::Steps;
 use super::{Options, ideal, prepare, sample};
+use prost_package::ProviderKey;
+
 use crate::config::ADMIN_TOKEN_FILE;
 use crate::standard::DHT;
 
@@ -28,17 +30,18 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) fn show(options: &Options, root: &Path, say: Say, interrupt: &Interrupt) -> Result<Report, DemoError> {
     let files = files(options, root, say)?;
     let provider = prepare::provider()?;
-    let dirs = prepare::nodes(root, options.nodes, &prepare::policy(&provider, &DHT))?;
+    // One more than the ring begins with: it joins later.
+    let dirs = prepare::nodes(root, options.nodes + 1, &prepare::policy(&provider, &DHT))?;
     say.line(format!("made a certificate authority and {} in {}", count(dirs.len(), "certificate"), root.display()));
-    let mut processes = Processes::start(&dirs, say, interrupt)?;
+    let mut processes = Processes::start(dirs, options.nodes, say, interrupt)?;
     say.line(format!("{} started, each a process of its own", count(options.nodes, "node")));
     ideal::wait(&mut processes, say, interrupt)?;
     say.line("the ring is ideal");
 
     let mut steps = Steps::new(processes, say, interrupt.clone());
-    let report = act(options, &mut steps, say, &files, &DHT.package(&provider).encode())?;
+    let report = act(options, &mut steps, say, &files, &provider)?;
     print(&report, options.json)?;
-    let wrong = report.files - report.verified.min(report.verified_after_kill);
+    let wrong = report.wrong();
     if wrong > 0 {
         return Err(DemoError::Damaged { wrong, files: report.files });
     }
@@ -50,14 +53,27 @@ pub(super) fn show(options: &Options, root: &Path, say: Say, interrupt: &Interru
 }
 
 /// Everything that is done with a ring.
-fn act(options: &Options, steps: &mut Steps, say: Say, files: &[Input], package: &[u8]) -> Result<Report, DemoError> {
-    let writer = steps.install(package)?;
+fn act(
+    options: &Options,
+    steps: &mut Steps,
+    say: Say,
+    files: &[Input],
+    provider: &ProviderKey,
+) -> Result<Report, DemoError> {
+    let writer = steps.install(&DHT.package(provider).encode())?;
     let (stored, put_s) = steps.store(writer, files)?;
     let (hops, owners) = steps.look_up(writer, &stored)?;
     let reader = steps.choose_reader(writer)?;
     let (verified, get_s) = steps.read_back(reader, &stored)?;
-    let (killed, healed_s) = steps.kill(writer, reader, &owners)?;
+    let once = steps.stored_once()?;
+    let killed = steps.kill(writer, reader, &owners)?;
     let (verified_after_kill, get_after_kill_s) = steps.read_back(reader, &stored)?;
+    let whole_after_kill_s = steps.wait_after_kill(&killed, once)?;
+    let mut joined = steps.join(reader, once)?;
+    joined.verified = steps.read_back(joined.node, &stored)?.0;
+    let mut left = steps.leave(reader, joined.node, once)?;
+    left.verified = steps.read_back(reader, &stored)?.0;
+    let upgraded = steps.upgrade(reader, &DHT.next_package(provider), &stored)?;
     let installs = steps.installs();
     let alive = || steps.processes().alive();
     Ok(Report {
@@ -66,12 +82,16 @@ fn act(options: &Options, steps: &mut Steps, say: Say, files: &[Input], package:
         bytes: stored.iter().map(|file| file.fingerprint.size).sum(),
         verified,
         verified_after_kill,
-        killed,
+        killed: killed.node,
+        whole_after_kill_s,
+        joined,
+        left,
+        upgraded,
         installs,
         hops,
         put_s,
         get_s,
-        healed_s,
+        healed_s: killed.healed_s,
         get_after_kill_s,
         elapsed_s: say.seconds(),
         first_message_s: steps.first_message_s(),

@@ -15,10 +15,11 @@ use super::ideal;
 use super::input::Input;
 use super::installs::{Installed, Installs};
 use super::interrupt::Interrupt;
-use super::processes::Processes;
+use super::processes::{Process, Processes};
 use super::report::Hops;
 use super::say::{Say, count, size};
 use super::transfer::{Fingerprint, Seen, each};
+use crate::admin::ask::Status;
 use crate::admin_client::AdminClient;
 use crate::dht_client::{DhtClient, DhtError};
 
@@ -56,6 +57,15 @@ pub(super) struct Stored {
     pub(super) fingerprint: Fingerprint,
 }
 
+/// A node that was killed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Killed {
+    pub(super) node: NodeId,
+    at: Instant,
+    /// Seconds until all others knew their true neighbours again.
+    pub(super) healed_s: f64,
+}
+
 /// How many of the keys that were looked up each node is responsible for.
 pub(super) type Owners = BTreeMap<NodeId, usize>;
 
@@ -74,9 +84,15 @@ impl Steps {
             size(package.len() as u64),
             first.name
         ));
-        first.admin.install(package).map_err(DemoError::Install)?;
-        self.look();
+        self.give(id, package)?;
         Ok(id)
+    }
+
+    /// Installs a package at this node.
+    pub(super) fn give(&mut self, node: NodeId, package: &[u8]) -> Result<(), DemoError> {
+        self.admin(node).install(package).map_err(DemoError::Install)?;
+        self.look();
+        Ok(())
     }
 
     /// Stores every file from one node. Tells what was stored, and the seconds it took. A file that cannot be read any
@@ -190,8 +206,8 @@ impl Steps {
     }
 
     /// Kills the node that is responsible for most files, but neither of these two; in a ring of two the one that
-    /// stored. Waits until all others know their true neighbours again, and tells the seconds that it took.
-    pub(super) fn kill(&mut self, writer: NodeId, reader: NodeId, owners: &Owners) -> Result<(NodeId, f64), DemoError> {
+    /// stored. Waits until all others know their true neighbours again.
+    pub(super) fn kill(&mut self, writer: NodeId, reader: NodeId, owners: &Owners) -> Result<Killed, DemoError> {
         let others = self.processes.alive().map(|node| node.id).filter(|id| ![writer, reader].contains(id));
         let victim = others.max_by_key(|id| owners.get(id)).unwrap_or(writer);
         let looked_up: usize = owners.values().sum();
@@ -204,9 +220,17 @@ impl Steps {
         let start = Instant::now();
         self.processes.kill(victim)?;
         ideal::wait(&mut self.processes, self.say, &self.interrupt)?;
-        let seconds = start.elapsed().as_secs_f64();
-        self.say.line(format!("the ring has closed the gap after {seconds:.2} s"));
-        Ok((victim, seconds))
+        let healed_s = start.elapsed().as_secs_f64();
+        self.say.line(format!("the ring has closed the gap after {healed_s:.2} s"));
+        Ok(Killed { node: victim, at: start, healed_s })
+    }
+
+    /// Waits until every record has all its copies again, and tells the seconds since the kill.
+    pub(super) fn wait_after_kill(&mut self, killed: &Killed, once: u64) -> Result<f64, DemoError> {
+        self.wait_whole(once)?;
+        let seconds = killed.at.elapsed().as_secs_f64();
+        self.say.line(format!("every record has all its copies again {seconds:.2} s after the kill, or sooner"));
+        Ok(seconds)
     }
 
     /// Every installation seen; a last look is taken.
@@ -222,6 +246,27 @@ impl Steps {
 
     pub(super) fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    pub(super) fn processes_mut(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+
+    pub(super) fn say(&self) -> Say {
+        self.say
+    }
+
+    /// Waits, and looks after the ring.
+    pub(super) fn pause(&mut self, time: Duration) -> Result<(), DemoError> {
+        self.interrupt.sleep(time)?;
+        self.check()
+    }
+
+    /// How every living node is.
+    pub(super) fn statuses(&mut self) -> Result<Vec<Status>, DemoError> {
+        self.processes.check()?;
+        let silent = |node: &Process, error| DemoError::Silent { node: node.name.clone(), error };
+        self.processes.alive().map(|node| node.admin.status().map_err(|error| silent(node, error))).collect()
     }
 
     pub(super) fn into_processes(self) -> Processes {

@@ -259,6 +259,15 @@ impl Peerlet {
             .canonical("drop-stream", "resource.drop $output", "(param i32)")
     }
 
+    /// A core module besides, given by its fields, that exports `run`: `$run`.
+    pub fn beside(mut self, fields: &str) -> Peerlet {
+        self.lowered
+            .push_str(&format!("(core module $beside' {fields}) (core instance $beside (instantiate $beside'))\n"));
+        self.given.push_str(r#"(export "run" (func $beside "run"))"#);
+        self.core_imports.push_str(r#"(import "host" "run" (func $run (param i32 i64) (result i64)))"#);
+        self
+    }
+
     pub fn log(self) -> Peerlet {
         let instance = r#"
           (type $level' (enum "debug" "info" "warn" "error"))

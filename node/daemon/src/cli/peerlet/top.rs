@@ -187,6 +187,7 @@ mod tests {
             totals: Resources::default_totals(),
             installs: Vec::new(),
             refusals: Default::default(),
+            records: Default::default(),
         }
     }
 
