@@ -1,6 +1,6 @@
 //! Spellings of locators.
 
-use prost_package::{Digest, Locator, LocatorError};
+use prost_package::{Authority, Digest, Locator, LocatorError, Url};
 
 #[test]
 fn what_is_taken_is_written_as_it_was_read() {
@@ -27,8 +27,27 @@ fn plain_https_addresses_are_taken() {
     ];
     for url in urls {
         let locator = Locator::parse(url);
-        assert_eq!(locator, Ok(Locator::Url(url.to_owned())));
+        let read = Url::parse(url).unwrap();
+        assert_eq!((read.as_str(), &locator), (url, &Ok(Locator::Url(read.clone()))));
         assert_eq!(locator.unwrap().to_string(), url);
+    }
+}
+
+#[test]
+fn an_address_is_taken_apart_into_who_is_asked_and_what_for() {
+    let cases = [
+        ("https://code.example/dht.pkg", "code.example", 443, "/dht.pkg"),
+        ("https://code.example/", "code.example", 443, "/"),
+        ("https://code.example:443/a", "code.example", 443, "/a"),
+        ("https://code.example:8443/a/b?x=/&y=https://h/", "code.example:8443", 8443, "/a/b?x=/&y=https://h/"),
+        ("https://192.0.2.7/p", "192.0.2.7", 443, "/p"),
+        ("https://[2001:DB8:0::1]:8443/p", "[2001:db8::1]:8443", 8443, "/p"),
+    ];
+    for (text, authority, port, target) in cases {
+        let url = Url::parse(text).unwrap();
+        assert_eq!((url.authority().to_string().as_str(), url.authority().port), (authority, port), "{text}");
+        assert_eq!((url.target(), url.to_string().as_str()), (target, text));
+        assert_eq!(Authority::parse(authority).as_ref(), Some(url.authority()));
     }
 }
 
