@@ -120,7 +120,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up() {
     let file = file();
-    assert_eq!(fails(impatient(), |stream| hang(stream)).await, DownloadFailure::Slow, "before it answers");
+    assert_eq!(fails(impatient(), hang).await, DownloadFailure::Slow, "before it answers");
     for said in [10, 60, 200, file.len() / 2] {
         let part = ok(&file)[..said].to_vec();
         let failure = fails(impatient(), move |stream| {

@@ -1,5 +1,6 @@
 //! Spellings of locators.
 
+use proptest::prelude::*;
 use prost_package::{Authority, Digest, Locator, LocatorError, Url};
 
 #[test]
@@ -140,5 +141,25 @@ fn addresses_that_readers_read_differently_are_refused() {
     ];
     for text in cases {
         assert_eq!(Locator::parse(text), Err(LocatorError::Malformed), "{text}");
+    }
+}
+
+proptest! {
+    /// Near to addresses that are taken: whatever is taken is all there, and names who is asked unmistakably.
+    #[test]
+    fn what_is_taken_says_the_same_to_every_reader(text in "https://[a-z0-9.:@\\[\\]x%-]{0,24}/?[ -~]{0,16}") {
+        let Ok(Locator::Url(url)) = Locator::parse(&text) else { return Ok(()) };
+        prop_assert_eq!(url.as_str(), &text);
+        prop_assert!(url.target().starts_with('/') && text.ends_with(url.target()));
+        let spelled = &text["https://".len()..text.len() - url.target().len()];
+        prop_assert!(!spelled.contains(['/', '?', '@', '%']));
+        let again = url.authority().to_string();
+        prop_assert_eq!(Authority::parse(&again), Some(url.authority().clone()));
+        prop_assert_eq!(Authority::parse(spelled), Some(url.authority().clone()));
+    }
+
+    #[test]
+    fn no_text_at_all_brings_a_reader_down(text in any::<String>()) {
+        let _ = (Locator::parse(&text), Authority::parse(&text), Url::parse(&format!("https://{text}/")));
     }
 }
