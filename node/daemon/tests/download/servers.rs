@@ -121,9 +121,11 @@ async fn a_redirect_is_not_followed() {
 async fn a_server_that_falls_silent_is_given_up() {
     let file = file();
     assert_eq!(fails(impatient(), hang).await, DownloadFailure::Slow, "before it answers");
+    // However good its average is.
+    let limits = Limits { idle: impatient().idle, ..patient() };
     for said in [10, 60, 200, file.len() / 2] {
         let part = ok(&file)[..said].to_vec();
-        let failure = fails(impatient(), move |stream| {
+        let failure = fails(limits, move |stream| {
             write(stream, &part);
             hang(stream);
         });
@@ -202,6 +204,26 @@ async fn one_byte_too_many_is_too_long() {
     }
     let promised = answer(&format!("200 OK\r\nContent-Length: {}", Package::MAX + 1), &file());
     assert_eq!(fails_with(promised).await, DownloadFailure::TooLong);
+}
+
+#[tokio::test]
+async fn a_length_that_is_wrong_is_enough_to_read_no_further() {
+    let limits = Limits { total: Duration::from_secs(5), ..patient() };
+    let file = file();
+    let whole = file.len() as u64;
+    let lengths = [
+        (Package::MAX + 1, 0, DownloadFailure::TooLong),
+        (whole + 1, file.len(), DownloadFailure::TooLong),
+        (whole - 1, 5000, DownloadFailure::TooShort),
+    ];
+    for (length, said, expected) in lengths {
+        let part = answer(&format!("200 OK\r\nContent-Length: {length}"), &file[..said]);
+        let failure = fails(limits, move |stream| {
+            write(stream, &part);
+            hang(stream);
+        });
+        assert_eq!(failure.await, expected, "{length} bytes");
+    }
 }
 
 #[tokio::test]
