@@ -5,22 +5,22 @@
 //! manifest names. Each application is asked for once at a time, a host by one download, and what came to nothing is left
 //! alone for a while. Whoever sent the message is told no more than that nobody gave the code.
 
+mod under_way;
+
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, Refusal, Time};
-use prost_package::url::Host;
-use prost_package::{Authority, Locator, Package, SignedManifest, Url};
+use prost_package::{Locator, Package, SignedManifest, Url};
 
 use crate::app::Phase;
 use crate::io::{DownloadFailure, Output};
 use crate::node::Node;
 use crate::status::Source;
+pub(crate) use under_way::Downloads;
+use under_way::{Avoided, MAX_DOWNLOADS};
 
-/// Downloads under way at once.
-const MAX_DOWNLOADS: usize = 4;
 /// Applications whose URL is being asked, or waits for its turn.
 const MAX_TURNS: usize = 2 * MAX_DOWNLOADS;
 /// URLs that are tried for one application before it is given up.
@@ -31,8 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(35);
 /// How long what came to nothing is left alone; a quarter more or less, so that nodes do not come back together.
 const AVOIDED: Duration = Duration::from_secs(60);
-/// Failures that are remembered; the one that is over first makes room.
-const MAX_AVOIDED: usize = 256;
 
 /// What a fetch knows of URLs.
 #[derive(Debug, Clone, Default)]
@@ -94,42 +92,6 @@ impl Urls {
             Some(started) if self.is_alone => Some(started + LIMIT),
             _ => self.since.map(|since| since + PATIENCE),
         }
-    }
-}
-
-/// What came to nothing, and is left alone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Avoided {
-    /// There is no way to it.
-    Host(Authority),
-    /// It is not this application's package.
-    Code(AppId, Url),
-}
-
-/// The downloads of a node.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Downloads {
-    under_way: BTreeMap<u64, (AppId, Host)>,
-    avoided: BTreeMap<Avoided, Time>,
-}
-
-impl Downloads {
-    fn avoids(&self, id: &AppId, url: &Url, now: Time) -> bool {
-        let keys = [Avoided::Host(url.authority().clone()), Avoided::Code(id.clone(), url.clone())];
-        keys.iter().any(|key| self.avoided.get(key).is_some_and(|until| *until > now))
-    }
-
-    fn avoid(&mut self, key: Avoided, until: Time, now: Time) {
-        self.avoided.retain(|_, until| *until > now);
-        if self.avoided.len() >= MAX_AVOIDED {
-            let first = self.avoided.iter().min_by_key(|(_, until)| **until).map(|(key, _)| key.clone());
-            first.map(|key| self.avoided.remove(&key));
-        }
-        self.avoided.insert(key, until);
-    }
-
-    fn has_room(&self, host: &Host) -> bool {
-        self.under_way.len() < MAX_DOWNLOADS && self.under_way.values().all(|(_, asked)| asked != host)
     }
 }
 
