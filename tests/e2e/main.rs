@@ -5,6 +5,7 @@ mod cli;
 mod components;
 mod data;
 mod demo;
+mod download;
 mod hostile;
 mod install;
 mod partition;
@@ -19,6 +20,9 @@ mod component;
 #[allow(dead_code, reason = "the transport's own tests use the rest of it")]
 #[path = "../../node/daemon/tests/transport/raw.rs"]
 mod raw;
+#[allow(dead_code, reason = "the downloads' own tests use the rest of it")]
+#[path = "../../node/daemon/tests/download/server.rs"]
+mod server;
 #[allow(dead_code, reason = "the transport's own tests use the rest of it")]
 #[path = "../../node/daemon/tests/transport/support.rs"]
 mod support;

@@ -32,13 +32,21 @@ pub struct Plan {
     connections: usize,
     closed: bool,
     policy: String,
+    flags: Vec<String>,
 }
 
 impl Plan {
     /// A closed ring of so many nodes, all of which let the dht of [`provider`] run, with successor lists of four.
     pub fn of(nodes: usize) -> Plan {
         let capabilities: Vec<Capability> = DHT.capabilities.iter().map(|(capability, _)| *capability).collect();
-        Plan { nodes, successors: 4, connections: 40, closed: true, policy: allow(&provider(), &capabilities) }
+        Plan {
+            nodes,
+            successors: 4,
+            connections: 40,
+            closed: true,
+            policy: allow(&provider(), &capabilities),
+            flags: Vec::new(),
+        }
     }
 
     /// With successor lists of this length.
@@ -57,6 +65,12 @@ impl Plan {
     #[must_use]
     pub fn policy(self, policy: String) -> Plan {
         Plan { policy, ..self }
+    }
+
+    /// With these flags besides on every node.
+    #[must_use]
+    pub fn flags(self, flags: &[&str]) -> Plan {
+        Plan { flags: flags.iter().map(ToString::to_string).collect(), ..self }
     }
 
     /// Without an authority.
@@ -170,6 +184,7 @@ impl Ring {
         let mut args: Vec<OsString> = ["--ring", NAME, "--successors", &successors].map(OsString::from).into();
         args.extend(["--connections".into(), self.plan.connections.to_string().into()]);
         args.extend(["--policy".into(), dir.join(POLICY).into()]);
+        args.extend(self.plan.flags.iter().map(OsString::from));
         let member = self.nodes.iter().find(|node| node.dir != dir && node.admin.healthy().is_ok());
         if let Some(member) = member {
             args.extend(["--bootstrap".into(), member.listen.to_string().into()]);

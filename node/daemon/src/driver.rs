@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, Outcome, Time};
-use prost_manager::{CallFailure, Found, Input, InstallFailure, Node, NotDurable, Output};
+use prost_manager::{CallFailure, DownloadFailure, Found, Input, InstallFailure, Node, NotDurable, Output};
 use prost_package::Policy;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::ask::{Ask, Lists};
+use crate::download::{Downloader, Reply};
 use crate::looker::{Looked, Looker};
 use crate::metrics::Metrics;
 use crate::status;
@@ -72,6 +73,8 @@ pub struct Inboxes {
     pub committed: mpsc::Receiver<Batch>,
     /// What was looked up in it.
     pub looked: mpsc::Receiver<Looked>,
+    /// What comes of downloads.
+    pub downloads: mpsc::Receiver<Reply>,
     /// A policy that has been read anew.
     pub policies: mpsc::Receiver<Arc<Policy>>,
     /// Ends the node: it leaves the ring first.
@@ -88,6 +91,8 @@ pub struct Parts {
     pub store: Store,
     /// Who looks things up in it.
     pub looker: Looker,
+    /// Who gets code from URLs.
+    pub downloader: Downloader,
     /// Its sandbox.
     pub workers: Workers,
     /// Its time.
@@ -170,6 +175,7 @@ impl Driver {
                 Some(batch) = self.inboxes.committed.recv() => self.on_batch(batch),
                 Some(done) = self.inboxes.done.recv() => self.on_done(done),
                 Some(looked) = self.inboxes.looked.recv() => self.on_looked(looked),
+                Some(reply) = self.inboxes.downloads.recv() => self.on_download(reply),
                 Some(ask) = self.inboxes.asks.recv() => self.on_ask(ask),
                 Some(policy) = self.inboxes.policies.recv() => self.give(Input::SetPolicy(policy)),
                 () = tokio::time::sleep_until(deadline.into()) => {}
@@ -286,6 +292,13 @@ impl Driver {
         self.give(Input::Looked { look, found });
     }
 
+    fn on_download(&mut self, reply: Reply) {
+        self.give(match reply {
+            Reply::Head { download, envelope } => Input::DownloadHead { download, envelope },
+            Reply::End { download, bytes, result } => Input::Downloaded { download, bytes, result },
+        });
+    }
+
     fn on_ask(&mut self, ask: Ask) {
         self.replies.next += 1;
         let request = self.replies.next;
@@ -367,6 +380,14 @@ impl Driver {
                     self.give(Input::Looked { look, found: Found::Unavailable });
                 }
             }
+            Output::Download { download, url } => {
+                if !self.parts.downloader.begin(download, url) {
+                    let result = Err(DownloadFailure::Overloaded);
+                    self.give(Input::Downloaded { download, bytes: 0, result });
+                }
+            }
+            Output::DownloadRest { download, bytes } => self.parts.downloader.go_on(download, bytes),
+            Output::CancelDownload(download) => self.parts.downloader.cancel(download),
             Output::SavePackage(package) => {
                 let app = package.manifest.manifest().app();
                 let saved = self.parts.store.save_package(&app, package.encode().into());

@@ -11,6 +11,7 @@ pub mod compiler;
 pub mod config;
 pub mod demo;
 pub mod dht_client;
+pub mod download;
 pub mod driver;
 pub mod exit;
 pub mod looker;

@@ -13,17 +13,19 @@ use prometheus::{
     TextEncoder,
 };
 use prost_kbr::Refusal;
-use prost_manager::{Node, Source};
+use prost_manager::{DownloadFailure, Node, Source};
 
 use crate::compiler::{Ended, Work};
 use crate::metrics::peerlets::Peerlets;
 use crate::transport::{Direction, Refused, Transport};
 
-/// Sources of an application's code, as label values; a URL is one that this version does not take yet.
-const SOURCES: [Source; 3] = Source::ALL;
+/// Sources of an application's code, as label values.
+const SOURCES: [Source; 4] = Source::ALL;
 /// Whether compiled code was on disk, as label values.
 const HIT: &str = "hit";
 const MISS: &str = "miss";
+/// A download that ended well, as a label value; the others are the failures' names.
+const OK: &str = "ok";
 
 /// Every series of a node.
 pub struct Metrics {
@@ -44,6 +46,7 @@ pub struct Metrics {
     hops: Histogram,
     peerlets: Peerlets,
     installs: IntCounterVec,
+    downloads: IntCounterVec,
     refusals: IntCounterVec,
     records: IntCounterVec,
     comparisons: IntCounterVec,
@@ -104,6 +107,7 @@ impl Metrics {
             )?,
             peerlets: Peerlets::new(&make)?,
             installs: make.counters("prost_peerlet_installs_total", "Installations, by where from.", &["from"])?,
+            downloads: make.counters("prost_downloads_total", "Downloads of code from URLs, by how they ended.", &["result"])?,
             refusals: make.counters(
                 "prost_peerlet_rejected_total",
                 "Refusals to run an application, by reason.",
@@ -169,6 +173,7 @@ impl Metrics {
             (&self.comparisons, &["ok", "error"]),
             (&self.keyed_faults, &["unacknowledged", "unsettled"]),
             (&self.malformed, &["record_frame"]),
+            (&self.downloads, &[OK]),
         ];
         for (counters, values) in known {
             values.iter().for_each(|value| drop(counters.with_label_values(&[*value])));
@@ -178,6 +183,9 @@ impl Metrics {
         }
         for reason in Refused::ALL {
             self.refused_connections.with_label_values(&[reason.name()]);
+        }
+        for failure in DownloadFailure::ALL {
+            self.downloads.with_label_values(&[failure.name()]);
         }
         for source in SOURCES {
             self.installs.with_label_values(&[source.name()]);
@@ -307,6 +315,9 @@ impl Metrics {
         let stats = node.stats();
         for (reason, count) in &stats.refusals {
             raise(&self.refusals.with_label_values(&[reason.name()]), *count);
+        }
+        for (result, count) in &stats.downloads {
+            raise(&self.downloads.with_label_values(&[*result]), *count);
         }
         for source in SOURCES {
             raise(

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::{self, Admin, Token, TokenError};
 use crate::compiler::{Cache, ChildCompiler, Compiler};
 use crate::config::{Config, ConfigError};
+use crate::download::Downloader;
 use crate::driver::{Clock, Driver, DriverError, Inboxes, Parts};
 use crate::exit;
 use crate::looker::Looker;
@@ -133,6 +134,9 @@ async fn serve(config: Config) -> Result<(), NodeError> {
     let (looked_sender, looked) = mpsc::channel(RESULTS);
     let looker = Looker::start(store.shelf(), looked_sender)
         .map_err(|error| NodeError::System("no thread can be started", error))?;
+    let (download_sender, downloads) = mpsc::channel(RESULTS);
+    let downloader = Downloader::start(config.downloads(), download_sender)
+        .map_err(|error| NodeError::System("no thread can be started", error))?;
     let metrics = Arc::new(Metrics::new().expect("the series are well named"));
     let (ask_sender, asks) = mpsc::channel(admin::QUEUE);
     let admin = start_admin(&config, &data, ask_sender, metrics.clone())?;
@@ -151,8 +155,10 @@ async fn serve(config: Config) -> Result<(), NodeError> {
     let signals = tokio::task::spawn_local(watch_signals(config.clone(), policy_sender, stop_sender));
 
     let restored = store.packages()?;
-    let parts = Parts { node, transport, store, looker, workers, clock, metrics, ring: config.ring.clone() };
-    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, looked, policies, stop });
+    let ring = config.ring.clone();
+    let parts = Parts { node, transport, store, looker, downloader, workers, clock, metrics, ring };
+    let inboxes = Inboxes { asks, done, committed, looked, downloads, policies, stop };
+    let mut driver = Driver::new(parts, inboxes);
     for (app, bytes) in restored {
         match Package::decode(bytes) {
             Ok(package) => driver.handle(Input::Restore(package)),

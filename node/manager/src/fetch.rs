@@ -9,6 +9,7 @@ use prost_package::{Manifest, Package, SignedManifest};
 use serde_bytes::ByteBuf;
 
 use crate::code::{CHUNK, CodeMessage};
+use crate::download::Urls;
 use crate::status::Source;
 
 /// Nodes asked for one application before it is given up.
@@ -45,6 +46,8 @@ pub(crate) struct Fetch {
     give_up: Time,
     /// Someone has sent what is not this application's code.
     bad: bool,
+    /// Where else the code can be had, after all nodes.
+    pub(crate) urls: Urls,
 }
 
 /// What an answer led to.
@@ -78,6 +81,7 @@ impl Fetch {
             useful: now,
             give_up: now + LIMIT,
             bad: false,
+            urls: Urls::default(),
         }
     }
 
@@ -134,7 +138,12 @@ impl Fetch {
 
     /// The manifest whose code is being fetched.
     pub(crate) fn manifest(&self) -> Option<&Manifest> {
-        self.manifest.as_ref().map(SignedManifest::manifest)
+        self.signed_manifest().map(SignedManifest::manifest)
+    }
+
+    /// The same, as its provider signed it.
+    pub(crate) fn signed_manifest(&self) -> Option<&SignedManifest> {
+        self.manifest.as_ref()
     }
 
     /// Someone has sent what is of no use.
@@ -188,14 +197,14 @@ impl Fetch {
         questions
     }
 
-    /// Whether the node being asked has been silent for too long.
+    /// Whether the node or the URL being asked has been silent for too long.
     pub(crate) fn is_late(&self, now: Time) -> bool {
         now >= self.deadline()
     }
 
-    /// When the node being asked will have been silent for too long.
+    /// When the node or the URL being asked will have been silent for too long.
     pub(crate) fn deadline(&self) -> Time {
-        (self.quiet_since + PATIENCE).min(self.end())
+        self.urls.deadline().unwrap_or_else(|| (self.quiet_since + PATIENCE).min(self.end()))
     }
 
     /// When all of it is given up, unless something comes.
@@ -207,6 +216,8 @@ impl Fetch {
     pub(crate) fn failure(&self) -> (Refusal, &'static str) {
         if self.bad {
             (Refusal::BadPackage, "what other nodes sent is not its code")
+        } else if self.urls.were_asked() {
+            (Refusal::FetchFailed, "neither nodes nor the URL of its message gave its code")
         } else {
             (Refusal::FetchFailed, "no node that was asked gave its code")
         }
@@ -217,9 +228,9 @@ impl Fetch {
         self.request
     }
 
-    /// Whether any node was asked.
+    /// Whether any node or URL was asked.
     pub(crate) fn has_asked(&self) -> bool {
-        self.asked > 0
+        self.asked > 0 || self.urls.were_asked()
     }
 
     /// Whether this node is being asked.

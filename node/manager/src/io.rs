@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost_contract::{Change, Context, Event, Execution, LogLevel};
 use prost_kbr::{AppId, Dispatch, Failure, Header, Key, Message, NodeId, Outcome, Peer, Refusal};
-use prost_package::{Grant, Package, Policy, SignedManifest};
+use prost_package::{Grant, Package, Policy, SignedManifest, Url};
 
 use crate::records::{Found, Look};
 
@@ -93,6 +93,22 @@ pub enum Input {
         look: u64,
         /// The answer: what [`look`](crate::look) gives.
         found: Found,
+    },
+    /// The first part of what [`Output::Download`] asked for.
+    DownloadHead {
+        /// Which.
+        download: u64,
+        /// The envelope of the package that stands there, unchecked.
+        envelope: Bytes,
+    },
+    /// Ends [`Output::Download`].
+    Downloaded {
+        /// Which.
+        download: u64,
+        /// Bytes of the package file that came in all.
+        bytes: u64,
+        /// The component, unchecked; or why it did not come.
+        result: Result<Bytes, DownloadFailure>,
     },
     /// The operator's policy has changed.
     SetPolicy(Arc<Policy>),
@@ -206,6 +222,24 @@ pub enum Output {
         /// What.
         at: Look,
     },
+    /// Get the package file at this URL, whose host the policy lists, from a global address. Answered by
+    /// [`Input::DownloadHead`] as soon as the envelope is there, and in any case ended by one [`Input::Downloaded`]. No
+    /// byte of the component is read before [`Output::DownloadRest`].
+    Download {
+        /// Comes back in the answers.
+        download: u64,
+        /// Where it stands.
+        url: Url,
+    },
+    /// The manifest was judged well: read the component.
+    DownloadRest {
+        /// Which.
+        download: u64,
+        /// The component's size, as the manifest says. What stands there has neither more nor less.
+        bytes: u64,
+    },
+    /// This download is not wanted any more, and is not answered.
+    CancelDownload(u64),
     /// Keep the package, so that it is there after a restart.
     SavePackage(Package),
     /// Forget the package and the application's records.
@@ -247,6 +281,100 @@ pub enum Output {
         /// The line, without control characters.
         line: String,
     },
+}
+
+/// Why a URL gave no code. Goes into this node's log and its counters, and to nobody else: whoever names a URL must not
+/// learn from it what this node can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum DownloadFailure {
+    /// The name leads nowhere.
+    #[error("its name cannot be resolved")]
+    Resolve,
+    /// The name leads to an address that is not global.
+    #[error("its address is not one of the public Internet")]
+    Address,
+    /// Nobody answers at the address.
+    #[error("no connection")]
+    Connect,
+    /// It cannot prove to be the host, or does not speak TLS.
+    #[error("no TLS connection")]
+    Tls,
+    /// What it speaks is not HTTP.
+    #[error("not HTTP")]
+    Protocol,
+    /// It says that the code stands elsewhere.
+    #[error("it redirects")]
+    Redirect,
+    /// It has no such file, or does not give it.
+    #[error("its answer is not 200")]
+    Status,
+    /// The file comes compressed, or encoded in another way.
+    #[error("it encodes what it sends")]
+    Encoding,
+    /// It sends nothing, or too little in the time.
+    #[error("too slow")]
+    Slow,
+    /// All of it took too long.
+    #[error("too late")]
+    Late,
+    /// It sends more than the manifest says.
+    #[error("too long")]
+    TooLong,
+    /// It ends before all was there.
+    #[error("too short")]
+    TooShort,
+    /// What stands there is not the application's package.
+    #[error("not the application's package")]
+    Package,
+    /// This node downloads too much already.
+    #[error("too many downloads")]
+    Overloaded,
+}
+
+impl DownloadFailure {
+    /// Every failure, in a fixed order: for metrics.
+    pub const ALL: [DownloadFailure; 14] = [
+        DownloadFailure::Resolve,
+        DownloadFailure::Address,
+        DownloadFailure::Connect,
+        DownloadFailure::Tls,
+        DownloadFailure::Protocol,
+        DownloadFailure::Redirect,
+        DownloadFailure::Status,
+        DownloadFailure::Encoding,
+        DownloadFailure::Slow,
+        DownloadFailure::Late,
+        DownloadFailure::TooLong,
+        DownloadFailure::TooShort,
+        DownloadFailure::Package,
+        DownloadFailure::Overloaded,
+    ];
+
+    /// The name, as in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DownloadFailure::Resolve => "resolve",
+            DownloadFailure::Address => "address",
+            DownloadFailure::Connect => "connect",
+            DownloadFailure::Tls => "tls",
+            DownloadFailure::Protocol => "protocol",
+            DownloadFailure::Redirect => "redirect",
+            DownloadFailure::Status => "status",
+            DownloadFailure::Encoding => "encoding",
+            DownloadFailure::Slow => "slow",
+            DownloadFailure::Late => "late",
+            DownloadFailure::TooLong => "too_long",
+            DownloadFailure::TooShort => "too_short",
+            DownloadFailure::Package => "package",
+            DownloadFailure::Overloaded => "overloaded",
+        }
+    }
+
+    /// Whether it says something of the host, whatever was asked for there.
+    pub const fn is_of_the_host(self) -> bool {
+        use DownloadFailure::{Address, Connect, Resolve, Tls};
+        matches!(self, Resolve | Address | Connect | Tls)
+    }
 }
 
 /// Why a call got no result.

@@ -13,6 +13,7 @@ mod app;
 mod arrive;
 mod calls;
 mod code;
+mod download;
 mod effects;
 mod fetch;
 mod install;
@@ -28,7 +29,7 @@ mod timers;
 mod upgrade;
 
 pub use admission::Admitted;
-pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
+pub use io::{CallFailure, DownloadFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
 pub use ledger::Usage;
 pub use node::{Node, Settings};
 pub use records::{Found, Look, RecordStats, Sum, look};

@@ -15,6 +15,7 @@ use prost_package::Policy;
 use crate::admission::Admission;
 use crate::app::{App, Phase};
 use crate::calls::Calls;
+use crate::download::Downloads;
 use crate::fetch::Fetch;
 use crate::io::{Input, Output, Search};
 use crate::ledger::{Line, Usage, cut};
@@ -87,6 +88,7 @@ pub struct Node {
     /// Commits that are not answered yet.
     pub(crate) commits: BTreeMap<u64, Committing>,
     pub(crate) records: Records,
+    pub(crate) downloads: Downloads,
     pub(crate) next_id: u64,
     next_request: u64,
     next_commit: u64,
@@ -118,6 +120,7 @@ impl Node {
             timers: Timers::default(),
             commits: BTreeMap::new(),
             records: Records::new(settings.newest_version),
+            downloads: Downloads::default(),
             next_id: u64::from_be_bytes(*head) >> 1,
             next_request: 0,
             next_commit: 0,
@@ -145,6 +148,8 @@ impl Node {
             Input::Ran { app, executions } => self.on_ran(&app, executions),
             Input::Committed { commit, result } => self.on_committed(commit, result),
             Input::Looked { look, found } => self.on_looked(look, found),
+            Input::DownloadHead { download, envelope } => self.on_download_head(download, envelope),
+            Input::Downloaded { download, bytes, result } => self.on_downloaded(download, bytes, result),
             Input::SetPolicy(policy) => self.on_policy(policy),
         }
         self.settle();
@@ -252,7 +257,7 @@ impl Node {
             }
             match self.ready.pop_first() {
                 Some(app) => self.run_next(&app),
-                None if self.tend_records() => {}
+                None if self.tend_records() || self.tend_downloads() => {}
                 None => break,
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, NodeId, Peer, Refusal};
-use prost_package::{Decision, Resources, SignedManifest};
+use prost_package::{Decision, Locator, Resources, SignedManifest};
 use serde_bytes::ByteBuf;
 
 use crate::app::{Answer, App, Phase, Waiting};
@@ -22,8 +22,9 @@ const MAX_FETCHES: usize = 8;
 
 impl Node {
     /// Begins to fetch an application. `waiting` is what waits for it, where something does.
-    pub(crate) fn start_fetch(&mut self, id: &AppId, waiting: Option<Waiting>, way: &[Peer]) {
-        let fetching = self.apps.values().filter(|app| matches!(app.phase, Phase::Fetching(_))).count();
+    pub(crate) fn start_fetch(&mut self, id: &AppId, waiting: Option<Waiting>, way: &[Peer], locator: &Locator) {
+        let asks_nodes = |app: &&App| matches!(&app.phase, Phase::Fetching(fetch) if !fetch.urls.are_asked());
+        let fetching = self.apps.values().filter(asks_nodes).count();
         let refusal = match self.policy.decide_app(id) {
             Decision::Deny { .. } => Some(Refusal::Denied),
             Decision::Allow { .. } if fetching >= MAX_FETCHES || !self.make_room(id) => Some(Refusal::QueueFull),
@@ -41,6 +42,7 @@ impl Node {
             app.take_account(failed);
         }
         self.apps.insert(id.clone(), app);
+        self.offer_locator(id, locator);
         self.ask_next_source(id);
     }
 
@@ -78,14 +80,7 @@ impl Node {
         let Some(fetch) = self.fetch_of(id) else { return };
         match fetch.ask_next(request, now) {
             Some((to, question)) => self.send_code(to, &question),
-            None => {
-                let ((refusal, line), asked) = (fetch.failure(), fetch.has_asked());
-                self.end_fetch(id, refusal, line.to_owned());
-                if !asked && self.apps.get(id).is_some_and(|app| app.code.is_none()) {
-                    // A node that knows no other yet has not learned that the code cannot be had.
-                    self.forget(id);
-                }
-            }
+            None => self.ask_next_url(id),
         }
     }
 
@@ -133,7 +128,7 @@ impl Node {
     }
 
     /// What was asked for is charged to the application, whether it was of use or not; what others send unasked is not.
-    fn charge_download(&mut self, id: &AppId, bytes: u64, asked: bool) {
+    pub(crate) fn charge_download(&mut self, id: &AppId, bytes: u64, asked: bool) {
         if let Some(app) = self.apps.get_mut(id).filter(|_| asked) {
             app.usage.downloaded_bytes = app.usage.downloaded_bytes.saturating_add(bytes);
         }
@@ -145,7 +140,7 @@ impl Node {
             Some(Progress::Going) => self.ask_chunks(id),
             Some(Progress::Exhausted) => self.ask_next_source(id),
             Some(Progress::Manifest(manifest)) => self.on_new_manifest(id, *manifest),
-            Some(Progress::Complete(package, peer, source)) => self.on_fetched(id, *package, source, peer.id),
+            Some(Progress::Complete(package, peer, source)) => self.on_fetched(id, *package, source, Some(peer.id)),
         }
     }
 
@@ -186,10 +181,13 @@ impl Node {
         }
     }
 
-    /// Nodes that were silent for too long are given up.
+    /// Nodes and URLs that were silent for too long are given up.
     pub(crate) fn expire_fetches(&mut self) {
         let now = self.now;
-        for id in self.fetching(|fetch| fetch.is_late(now)) {
+        for id in self.fetching(|fetch| fetch.is_late(now) && fetch.urls.are_asked()) {
+            self.on_url_late(&id);
+        }
+        for id in self.fetching(|fetch| fetch.is_late(now) && !fetch.urls.are_asked()) {
             self.ask_next_source(&id);
         }
     }

@@ -16,11 +16,13 @@ pub enum Source {
     PreviousHop,
     /// Another node.
     Overlay,
+    /// The URL that a message named.
+    Url,
 }
 
 impl Source {
     /// Every source, in a fixed order.
-    pub const ALL: [Source; 3] = [Source::Local, Source::PreviousHop, Source::Overlay];
+    pub const ALL: [Source; 4] = [Source::Local, Source::PreviousHop, Source::Overlay, Source::Url];
 
     /// The kebab-case name, as in metrics and JSON.
     pub const fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Source {
             Source::Local => "local",
             Source::PreviousHop => "previous-hop",
             Source::Overlay => "overlay",
+            Source::Url => "url",
         }
     }
 }
@@ -41,7 +44,7 @@ pub struct Installation {
     pub version: String,
     /// Where the code came from.
     pub source: Source,
-    /// The node it came from.
+    /// The node it came from, where it came from one.
     pub peer: Option<NodeId>,
     /// Bytes of manifest and component.
     pub bytes: u64,
@@ -86,6 +89,9 @@ pub struct Stats {
     pub executions: BTreeMap<(AppId, &'static str, &'static str), u64>,
     /// Installations, by where the code came from.
     pub installs: BTreeMap<Source, u64>,
+    /// Downloads, by how they ended: `ok`, or a [`DownloadFailure`](crate::DownloadFailure)'s name. Those that were not
+    /// wanted any more are not counted.
+    pub downloads: BTreeMap<&'static str, u64>,
     /// Frames of the code protocol that made no sense.
     pub bad_code_frames: u64,
     /// Messages whose header could not be read.

@@ -93,7 +93,7 @@ impl Node {
     }
 
     /// All of a package is here. A later version takes the place of what runs, unless that has changed meanwhile.
-    pub(crate) fn on_fetched(&mut self, id: &AppId, package: Package, source: Source, from: NodeId) {
+    pub(crate) fn on_fetched(&mut self, id: &AppId, package: Package, source: Source, from: Option<NodeId>) {
         let Some(app) = self.apps.get_mut(id) else { return };
         if app.upgrade.fetch.take().is_some() {
             let wanted = app.started && !app.code.as_ref().is_some_and(|code| self.policy.pins(code.manifest()));
@@ -104,7 +104,7 @@ impl Node {
             }
             self.make_way(id);
         }
-        self.take_package(id, package, source, Some(from));
+        self.take_package(id, package, source, from);
     }
 
     /// What runs stops, and what replaces it is wanted from now on.

@@ -5,6 +5,7 @@
 //!
 //! Everything here is a function of its arguments: no clock, no disk, no network.
 
+pub mod address;
 pub mod digest;
 pub mod envelope;
 pub mod key;
@@ -13,6 +14,7 @@ pub mod manifest;
 pub mod package;
 pub mod policy;
 pub mod resources;
+pub mod url;
 
 pub use digest::{BadDigest, Digest};
 pub use envelope::SignedManifest;
@@ -22,3 +24,4 @@ pub use manifest::{Acknowledgement, Budgets, ComponentRef, Manifest, ManifestErr
 pub use package::{Package, PackageError};
 pub use policy::{Decision, Grant, Policy, PolicyError};
 pub use resources::{Resource, Resources};
+pub use url::{Authority, Host, Url};

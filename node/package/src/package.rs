@@ -18,8 +18,6 @@ use crate::manifest::ManifestError;
 const MAGIC: &[u8; 8] = b"PROSTPKG";
 /// Version of the file format.
 const FORMAT: u8 = 1;
-/// Bytes before the envelope: magic, version, length.
-const HEAD: usize = MAGIC.len() + 1 + 4;
 
 /// A signed manifest with the component it speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +29,12 @@ pub struct Package {
 }
 
 impl Package {
+    /// Bytes before the envelope: magic, version, length.
+    pub const HEAD: usize = MAGIC.len() + 1 + 4;
     /// Largest component, in bytes.
     pub const MAX_COMPONENT: u64 = 16 << 20;
     /// Longest package file, in bytes: what a reader needs to take in at most.
-    pub const MAX: u64 = HEAD as u64 + SignedManifest::MAX as u64 + Package::MAX_COMPONENT;
+    pub const MAX: u64 = Package::HEAD as u64 + SignedManifest::MAX as u64 + Package::MAX_COMPONENT;
 
     /// Joins the two, if they belong together.
     pub fn new(manifest: SignedManifest, component: Bytes) -> Result<Package, PackageError> {
@@ -53,7 +53,7 @@ impl Package {
     pub fn encode(&self) -> Vec<u8> {
         let envelope = self.manifest.bytes();
         let length = u32::try_from(envelope.len()).expect("an envelope has at most SignedManifest::MAX bytes");
-        let mut file = Vec::with_capacity(HEAD + envelope.len() + self.component.len());
+        let mut file = Vec::with_capacity(Package::HEAD + envelope.len() + self.component.len());
         file.extend_from_slice(MAGIC);
         file.push(FORMAT);
         file.extend_from_slice(&length.to_be_bytes());
@@ -67,27 +67,34 @@ impl Package {
         if bytes.len() as u64 > Package::MAX {
             return Err(malformed("the file is longer than any package"));
         }
-        if bytes.len() < HEAD {
-            return Err(malformed("the file is shorter than a package's head"));
-        }
-        let head = bytes.split_to(HEAD);
-        let (magic, rest) = head.split_at(MAGIC.len());
-        if magic != MAGIC {
+        let Some(at) = Package::component_at(&bytes)? else {
+            return Err(malformed("the file ends within the manifest"));
+        };
+        let envelope = bytes.split_to(at).slice(Package::HEAD..);
+        Package::new(SignedManifest::verify(envelope)?, bytes)
+    }
+
+    /// The envelope at the beginning of a package file of which perhaps not all is there yet; none where more bytes are
+    /// needed, which is never so from [`Package::HEAD`] and [`SignedManifest::MAX`] bytes on. The envelope itself is not checked.
+    pub fn envelope(bytes: &[u8]) -> Result<Option<&[u8]>, PackageError> {
+        Ok(Package::component_at(bytes)?.map(|at| &bytes[Package::HEAD..at]))
+    }
+
+    /// Where the component begins in a file that begins with these bytes.
+    fn component_at(bytes: &[u8]) -> Result<Option<usize>, PackageError> {
+        let known = bytes.len().min(MAGIC.len());
+        if bytes[..known] != MAGIC[..known] {
             return Err(malformed("the file does not begin as a package does"));
         }
-        let (format, length) = rest.split_at(1);
-        if format != [FORMAT] {
+        if bytes.get(MAGIC.len()).is_some_and(|format| *format != FORMAT) {
             return Err(malformed("this version of the file format is not known here"));
         }
-        let length = length.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
+        let Some(head) = bytes.get(..Package::HEAD) else { return Ok(None) };
+        let length = head[MAGIC.len() + 1..].iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
         if length > SignedManifest::MAX {
             return Err(ManifestError::TooLarge(length).into());
         }
-        if length > bytes.len() {
-            return Err(malformed("the file ends within the manifest"));
-        }
-        let envelope = bytes.split_to(length);
-        Package::new(SignedManifest::verify(envelope)?, bytes)
+        Ok(Some(Package::HEAD + length).filter(|end| *end <= bytes.len()))
     }
 }
 

@@ -7,6 +7,9 @@
 //! default = "deny"            # where no rule matches: "deny", which is the default, or "allow"
 //! wasi = "inert"              # may WASI's inert interfaces be imported: "inert", the default, or "none"
 //!
+//! [locator]                   # what is fetched from elsewhere than other nodes
+//! allow_hosts = ["code.example", "mirror.example:8443"]
+//!
 //! [node]                      # what all applications get together
 //! memory_bytes = "8GiB"
 //! storage_bytes = "100GiB"
@@ -55,6 +58,9 @@
 //! `[node]` says what all applications get together; what it leaves out is as in [`Resources::default_totals`]. A budget
 //! of which the file says nothing is at most that total.
 //!
+//! `[locator]` lists the hosts that code may be fetched from where a message names a URL and no node has it: names or
+//! addresses, with a port where it is not 443. Without it there is none.
+//!
 //! # What it means
 //!
 //! 1. Where a deny rule matches, the answer is no, whatever else the file says and wherever the rule stands.
@@ -80,6 +86,7 @@ use prost_kbr::AppId;
 
 use crate::manifest::{Budgets, Manifest};
 use crate::resources::Resources;
+use crate::url::{Authority, Url};
 use pattern::{Subject, Versions};
 
 /// The operator's policy. Deny beats allow beats the default. The [module](self) describes its file.
@@ -88,6 +95,7 @@ pub struct Policy {
     allow_by_default: bool,
     wasi: bool,
     totals: Resources,
+    hosts: BTreeSet<Authority>,
     defaults: Terms,
     rules: Vec<Rule>,
 }
@@ -142,6 +150,8 @@ impl Policy {
     pub const MAX: usize = 1 << 20;
     /// Most rules.
     pub const MAX_RULES: usize = 1024;
+    /// Most hosts that code may be fetched from.
+    pub const MAX_HOSTS: usize = 64;
 
     /// Reads a policy file.
     pub fn parse(toml: &str) -> Result<Policy, PolicyError> {
@@ -151,7 +161,8 @@ impl Policy {
     /// A policy without rules: everything is allowed, with all capabilities and the default budgets, or denied.
     pub fn default_only(allow: bool) -> Policy {
         let (totals, defaults) = (Resources::default_totals(), Terms::default());
-        Policy { allow_by_default: allow, wasi: true, totals, defaults, rules: Vec::new() }
+        let hosts = BTreeSet::new();
+        Policy { allow_by_default: allow, wasi: true, totals, hosts, defaults, rules: Vec::new() }
     }
 
     /// How many rules there are.
@@ -162,6 +173,16 @@ impl Policy {
     /// What the node gives all applications together.
     pub fn totals(&self) -> Resources {
         self.totals
+    }
+
+    /// The hosts that code may be fetched from, with their ports, in a fixed order.
+    pub fn hosts(&self) -> impl Iterator<Item = &Authority> {
+        self.hosts.iter()
+    }
+
+    /// Whether code may be fetched from here: the host is listed, with this port.
+    pub fn lists(&self, url: &Url) -> bool {
+        self.hosts.contains(url.authority())
     }
 
     /// Whether what no rule matches is allowed.

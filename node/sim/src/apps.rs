@@ -14,7 +14,7 @@ use bytes::Bytes;
 use prost_contract::{Execution, Records};
 use prost_kbr::{AppId, NodeId, Refusal};
 use prost_manager::RunEvent;
-use prost_package::{Grant, Policy};
+use prost_package::{Grant, Package, Policy};
 
 /// The records of an application on a node, as its handlers read them.
 pub type SharedRecords = Arc<dyn Records + Send + Sync>;
@@ -63,6 +63,8 @@ pub struct Applications {
     pub policy: Arc<Policy>,
     /// How long a node's disk takes to make writes durable.
     pub commit: Duration,
+    /// Packages that stand at URLs. At all others nothing does.
+    pub pages: BTreeMap<String, Package>,
 }
 
 impl Applications {
@@ -70,6 +72,8 @@ impl Applications {
     pub const COMMIT: Duration = Duration::from_millis(4);
     /// How long a node takes to look something up in its store, in microseconds.
     pub(crate) const LOOK_US: u64 = 200;
+    /// How long each half of a download takes: until the manifest is there, and from then on.
+    pub(crate) const DOWNLOAD_US: u64 = 200_000;
     /// Fuel that a node burns in a microsecond. A unit is about one WebAssembly instruction, and compiled code with an
     /// account of fuel does about so many of them.
     pub const FUEL_PER_US: u64 = 1_000;
@@ -78,7 +82,8 @@ impl Applications {
 
     /// Every node runs what anybody provides, with what it asks for.
     pub fn new(runtime: Box<dyn Runtime>) -> Applications {
-        Applications { runtime, policy: Arc::new(Policy::default_only(true)), commit: Applications::COMMIT }
+        let policy = Arc::new(Policy::default_only(true));
+        Applications { runtime, policy, commit: Applications::COMMIT, pages: BTreeMap::new() }
     }
 
     /// The time that so much fuel takes, in microseconds.

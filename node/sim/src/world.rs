@@ -17,6 +17,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod web;
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,8 @@
 mod native;
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use prost_contract::Place;
 use prost_kbr::{AppId, Dispatch, Header, Key};
 use prost_manager::Source;
-use prost_package::{Locator, Package};
+use prost_package::{Locator, Package, Policy};
 use prost_sim::{Act, Applications, Index, Route, Seen, World};
 
 use native::{Native, package, release};
@@ -20,8 +21,12 @@ use support::{config, grow, ideal, run, settle};
 
 /// A ring whose nodes run applications.
 fn ring(seed: u64, count: u32, native: &Native) -> World {
+    ring_with(seed, count, Applications::new(Box::new(native.clone())))
+}
+
+fn ring_with(seed: u64, count: u32, applications: Applications) -> World {
     let mut world = World::new(config(seed));
-    world.host_apps(Applications::new(Box::new(native.clone())));
+    world.host_apps(applications);
     grow(&mut world, count);
     run(&mut world, Duration::from_millis(200) * count);
     assert!(settle(&mut world, Duration::from_secs(120)), "{:?}", ideal(&world));
@@ -92,6 +97,37 @@ fn a_message_installs_the_application_where_it_goes_and_is_compiled_once_for_all
     assert_eq!(native.compiled.load(Ordering::Relaxed), 1);
     let usage = world.app_usage(target).expect("it ran");
     assert_eq!((usage.events, usage.messages, usage.fuel), (2, 1, 100_000));
+}
+
+#[test]
+fn what_no_node_has_comes_from_the_url_that_a_message_names() {
+    let hash = |stands_there: &str| {
+        let native = Native::default();
+        let package = package(1_000);
+        let policy = "default = \"allow\"\n[locator]\nallow_hosts = [\"code.example\"]\n";
+        let applications = Applications {
+            policy: Arc::new(Policy::parse(policy).expect("a good policy")),
+            pages: BTreeMap::from([(stands_there.to_owned(), package.clone())]),
+            ..Applications::new(Box::new(native))
+        };
+        let mut world = ring_with(7, 12, applications);
+        let header = Header { app: app(&package), locator: "https://code.example/notebook".to_owned() };
+        let (key, payload) = (world.peer(5).id, Bytes::from_static(b"hello"));
+        let route = Box::new(Route { header, key, dispatch: Dispatch::EndNode, payload });
+        world.act(Act::Route { node: 0, request: 2, route });
+        run(&mut world, Duration::from_secs(12));
+        let seen = world.seen();
+        let runs = seen.iter().find_map(|seen| match seen {
+            Seen::Runs { node, installation } => Some((*node, installation.source, installation.peer)),
+            _ => None,
+        });
+        (noted(&world, 5, &package, "hello"), runs, world.trace_hash())
+    };
+    let there = hash("https://code.example/notebook");
+    assert_eq!((there.0, there.1), (true, Some((5, Source::Url, None))));
+    assert_eq!(hash("https://code.example/notebook"), there, "the same seed gives the same run");
+    let elsewhere = hash("https://code.example/other");
+    assert_eq!((elsewhere.0, elsewhere.1), (false, None));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use prost_certs::{Admission, CertificateAuthority, Identity, UnixTime, Validity}
 use prost_kbr::{AppId, NodeId, Peer};
 use prost_manager::{Input, Node, Settings};
 use prost_node::compiler::Compiler;
+use prost_node::download::{self, Downloader};
 use prost_node::driver::{Clock, Driver, Inboxes, Parts};
 use prost_node::looker::Looker;
 use prost_node::metrics::Metrics;
@@ -120,10 +121,12 @@ async fn middle(
     let node = Node::new(me, settings, [3; 32], clock.now());
     let (looked_sender, looked) = mpsc::channel(1);
     let looker = Looker::start(store.shelf(), looked_sender).expect("a thread");
-    let parts = Parts { node, transport, store, looker, workers, clock, metrics, ring: RING.into() };
+    let (download_sender, downloads) = mpsc::channel(1);
+    let downloader = Downloader::start(download::Settings::web(), download_sender).expect("a thread");
+    let parts = Parts { node, transport, store, looker, downloader, workers, clock, metrics, ring: RING.into() };
     let (_asks, asks) = mpsc::channel(1);
     let (_policies, policies) = mpsc::channel(1);
-    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, looked, policies, stop });
+    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, looked, downloads, policies, stop });
     driver.handle(Input::Ring(prost_kbr::Input::Join { known: Vec::new() }));
     up.send(me).expect("the main thread waits");
     driver.run().await.expect("the node runs");

@@ -56,6 +56,13 @@ pub(super) struct NodeArgs {
     /// Policy: which applications may run, with what. Without one none may.
     #[arg(long, value_name = "FILE")]
     policy: Option<OsString>,
+    /// Authorities, in PEM, that must have certified the hosts which code is fetched from [default: those of the web]. Which
+    /// hosts these are, the policy says.
+    #[arg(long, value_name = "FILE")]
+    locator_ca: Option<OsString>,
+    /// The one address on loopback that code may be fetched from: for tests.
+    #[arg(long, value_name = "ADDR", hide = true)]
+    locator_test_address: Option<OsString>,
     /// TCP address of the administration interface [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<OsString>,
@@ -90,6 +97,8 @@ impl NodeArgs {
             ("cert", &self.cert),
             ("ca", &self.ca),
             ("policy", &self.policy),
+            ("locator_ca", &self.locator_ca),
+            ("locator_test_address", &self.locator_test_address),
             ("admin_listen", &self.admin_listen),
             ("admin_allow_remote", &self.admin_allow_remote),
             ("admin_token_file", &self.admin_token_file),

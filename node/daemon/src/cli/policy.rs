@@ -66,6 +66,8 @@ struct Summary {
     allows_by_default: bool,
     /// What the node gives all applications together.
     node: Resources,
+    /// Hosts that code may be fetched from.
+    hosts: Vec<String>,
 }
 
 /// What it says of one application.
@@ -79,6 +81,8 @@ struct Explanation {
     refused: Option<String>,
     /// What a node on which nothing else runs says to it.
     admission: Option<Admission>,
+    /// Hosts that its code may be fetched from, where a message names a URL there; other nodes may give it in any case.
+    hosts: Vec<String>,
     #[serde(flatten)]
     granted: Option<Granted>,
 }
@@ -108,7 +112,8 @@ pub(super) fn run(command: &PolicyCommand) -> Result<(), Failure> {
 fn check(args: &CheckArgs) -> Result<(), Failure> {
     let policy = read_policy(&args.policy)?;
     let node = policy.totals();
-    let summary = Summary { rules: policy.rules(), allows_by_default: policy.allows_by_default(), node };
+    let summary =
+        Summary { rules: policy.rules(), allows_by_default: policy.allows_by_default(), node, hosts: hosts(&policy) };
     if args.json {
         return output::json(&summary);
     }
@@ -120,7 +125,16 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
         output::size(node.storage_bytes),
         node.fuel_per_second,
         node.applications
-    ))
+    ))?;
+    output::line(format!("code comes from other nodes{}", and_from(&summary.hosts)))
+}
+
+fn hosts(policy: &Policy) -> Vec<String> {
+    policy.hosts().map(ToString::to_string).collect()
+}
+
+fn and_from(hosts: &[String]) -> String {
+    if hosts.is_empty() { " alone".to_owned() } else { format!(", and from URLs at {}", hosts.join(", ")) }
 }
 
 fn explain(args: &ExplainArgs) -> Result<(), Failure> {
@@ -182,10 +196,11 @@ fn explanation(policy: &Policy, app: &AppId, decision: Decision) -> Explanation 
     match decision {
         Decision::Allow { grant, rule } => {
             let admission = Some(admission(&policy.totals(), &grant));
-            Explanation { app, allowed: true, rule, refused: None, admission, granted: Some(granted(grant)) }
+            let granted = Some(granted(grant));
+            Explanation { app, allowed: true, rule, refused: None, admission, hosts: hosts(policy), granted }
         }
         Decision::Deny { rule } => {
-            Explanation { app, allowed: false, rule, refused: None, admission: None, granted: None }
+            Explanation { app, allowed: false, rule, refused: None, admission: None, hosts: Vec::new(), granted: None }
         }
     }
 }
@@ -214,6 +229,7 @@ fn print(explanation: &Explanation) -> Result<(), Failure> {
         output::line(format!("budget        {name} = {number}"))?;
     }
     output::line(format!("wasi          {}", granted.wasi))?;
+    output::line(format!("code          from other nodes{}", and_from(&explanation.hosts)))?;
     let Some(Admission { fits, limited_by }) = &explanation.admission else { return Ok(()) };
     output::line(format!("admission     an empty node has room for {fits} like it; node.{limited_by} sets the limit"))
 }
@@ -259,6 +275,17 @@ mod tests {
         let app = AppId { provider: [7; 32], name: "dht".parse().expect("a name") };
         let said = explanation(&policy(text), &app, policy(text).decide_app(&app)).admission.expect("it is allowed");
         assert_eq!((said.fits, said.limited_by), (3, "memory_bytes"));
+    }
+
+    #[test]
+    fn it_is_said_where_code_may_come_from() {
+        let text = "default = \"allow\"\n[locator]\nallow_hosts = [\"code.example\", \"mirror.example:8443\"]\n";
+        let app = AppId { provider: [7; 32], name: "dht".parse().expect("a name") };
+        let said = |text| explanation(&policy(text), &app, policy(text).decide_app(&app)).hosts;
+        assert_eq!(said(text), ["code.example", "mirror.example:8443"]);
+        assert_eq!(and_from(&said(text)), ", and from URLs at code.example, mirror.example:8443");
+        assert_eq!(and_from(&said("default = \"allow\"")), " alone");
+        assert!(said("[locator]\nallow_hosts = [\"code.example\"]").is_empty(), "it is denied");
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub(super) struct SendArgs {
     /// 0: every node on the way may look at it; 1: the last alone.
     #[arg(long = "type", value_name = "TYPE", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     dispatch: u8,
-    /// Where the code can be had: blake3: and the component's digest, or nothing.
+    /// Where the code can be had: blake3: and the component's digest; or the https: URL of a package, for nodes whose
+    /// policy lists its host and that get it from no other node; or nothing.
     #[arg(long, default_value = "", hide_default_value = true, value_parser = locator)]
     locator: String,
     /// The data; - for standard input.

@@ -6,6 +6,7 @@
 
 mod error;
 mod identity;
+mod locator;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -15,12 +16,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use prost_package::Policy;
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
 
 pub use error::ConfigError;
 pub use identity::IdentityFiles;
 pub use sources::{Flags, KEYS, Sources};
 pub use values::HostPort;
 
+use crate::download;
 use sources::Found;
 
 /// Where a node keeps its data unless told otherwise: below the working directory.
@@ -72,6 +76,10 @@ pub struct Config {
     pub policy_file: Option<PathBuf>,
     /// What it says. Without a file everything is denied.
     pub policy: Policy,
+    /// Whom hosts of code must be certified by, instead of the authorities of the web.
+    pub locator_ca: Option<Vec<CertificateDer<'static>>>,
+    /// The one address on loopback that code may be fetched from, for tests.
+    pub locator_test_address: Option<SocketAddr>,
     /// TCP address of the administration interface. Port 0 takes any that is free.
     pub admin_listen: SocketAddr,
     /// Whether other machines may reach it.
@@ -104,6 +112,8 @@ impl Config {
             identity: IdentityFiles::find(sources, &data_dir)?,
             policy_file,
             policy,
+            locator_ca: sources.read("locator_ca", locator::authorities)?,
+            locator_test_address: sources.read("locator_test_address", locator::test_address)?,
             admin_listen: admin_listen(sources, admin_allow_remote)?,
             admin_allow_remote,
             admin_token_named: token.is_some(),
@@ -124,6 +134,18 @@ impl Config {
             fall_over: default.fall_over.min(self.successors),
             ..default
         }
+    }
+}
+
+impl Config {
+    /// How code is fetched from URLs.
+    pub fn downloads(&self) -> download::Settings {
+        let mut settings = download::Settings { test_address: self.locator_test_address, ..download::Settings::web() };
+        if let Some(authorities) = &self.locator_ca {
+            settings.roots = RootCertStore::empty();
+            settings.roots.add_parsable_certificates(authorities.iter().cloned());
+        }
+        settings
     }
 }
 

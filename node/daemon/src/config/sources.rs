@@ -11,7 +11,7 @@ use super::error::ConfigError;
 use super::values;
 
 /// The name of every setting.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 18] = [
     "admin_allow_remote",
     "admin_listen",
     "admin_token_file",
@@ -23,6 +23,8 @@ pub const KEYS: [&str; 16] = [
     "data_dir",
     "key",
     "listen",
+    "locator_ca",
+    "locator_test_address",
     "log",
     "log_format",
     "policy",

@@ -142,6 +142,14 @@ fn errors_name_place_setting_cause_and_remedy() {
         ("log_format = 'xml'", "prost.toml:1: log_format: must be \"text\" or \"json\""),
         ("ring = ''", "prost.toml:1: ring: a ring's name has 1 to 64 bytes and no control characters"),
         ("ca = 'none.pem'", "prost.toml:1: ca: there is no file none.pem"),
+        (
+            "locator_ca = 'none.pem'",
+            "prost.toml:1: locator_ca: cannot read none.pem: No such file or directory (os error 2)",
+        ),
+        (
+            "locator_test_address = '192.0.2.1:443'",
+            "prost.toml:1: locator_test_address: 192.0.2.1:443 is not on loopback; this setting is for tests alone",
+        ),
         ("data_dir = ''", "prost.toml:1: data_dir: must be a path, and is empty"),
     ];
     for (text, expected) in cases {
@@ -172,6 +180,21 @@ fn a_policy_that_cannot_be_used_stops_the_start() {
     assert!(case.error().starts_with("prost.toml:1: policy: cannot read policy.toml: "), "{}", case.error());
     fs::write(case.path().join("policy.toml"), "defualt = 'allow'").expect("a new file");
     assert!(case.error().starts_with("prost.toml:1: policy: policy.toml: "), "{}", case.error());
+}
+
+#[test]
+fn hosts_of_code_are_certified_by_the_authorities_of_the_web_or_by_those_in_a_file() {
+    let web = Case::new().load().expect("valid").downloads();
+    assert!(web.roots.len() > 50 && web.test_address.is_none(), "{}", web.roots.len());
+    let case = Case::new().file("locator_ca = 'ca.pem'\nlocator_test_address = '127.0.0.1:443'");
+    let authority = CertificateAuthority::generate("main", now()).expect("a new authority");
+    for (text, problem) in [("", "holds no certificate"), ("-----BEGIN CERTIFICATE-----", "ca.pem: ")] {
+        fs::write(case.path().join("ca.pem"), text).expect("a new file");
+        assert!(case.error().contains(problem), "{}", case.error());
+    }
+    fs::write(case.path().join("ca.pem"), authority.certificate_pem()).expect("a new file");
+    let own = case.load().expect("valid").downloads();
+    assert_eq!((own.roots.len(), own.test_address), (1, Some("127.0.0.1:443".parse().expect("an address"))));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use prost_contract::{Change, LogLevel, MAX_COPIES};
 use prost_kbr::{AppId, NodeId, Peer, Refusal};
-use prost_package::Decision;
+use prost_package::{Decision, Locator};
 
 use super::frame::{Ask, MAX_ENTRIES, NotStored, Record, RecordFrame, Tell};
 use super::look::{Found, Look};
@@ -160,7 +160,7 @@ impl Node {
     }
 
     fn begin_fetch(&mut self, id: &AppId, from: Peer) -> Readiness {
-        self.start_fetch(id, None, &[from]);
+        self.start_fetch(id, None, &[from], &Locator::None);
         Readiness::Pending
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Works on TOML's own tree, whose keys and values know where they stand, so that every error can say its line.
 
+mod hosts;
+
 use core::ops::Range;
 use std::collections::BTreeSet;
 
@@ -36,10 +38,11 @@ pub(super) fn read(text: &str) -> Outcome<Policy> {
         source.error(error.span().unwrap_or_default(), "", format!("not TOML: {}", error.message().escape_debug()))
     })?;
     let file = Table { source, path: String::new(), span: tree.span(), entries: tree.get_ref() };
-    file.only(&["default", "wasi", "node", "defaults", "rule"])?;
+    file.only(&["default", "wasi", "locator", "node", "defaults", "rule"])?;
 
     let allow_by_default = file.choice("default", [("deny", false), ("allow", true)])?.unwrap_or(false);
     let wasi = file.choice("wasi", [("inert", true), ("none", false)])?.unwrap_or(true);
+    let hosts = hosts::read(&file)?;
     let totals = read_totals(&file)?;
     let mut defaults = Terms::within(&totals);
     if let Some(table) = file.table("defaults")? {
@@ -47,7 +50,7 @@ pub(super) fn read(text: &str) -> Outcome<Policy> {
         defaults = read_terms(&table, &defaults, &totals)?;
     }
     let rules = read_rules(&file.tables("rule")?, &defaults, &totals)?;
-    Ok(Policy { allow_by_default, wasi, totals, defaults, rules })
+    Ok(Policy { allow_by_default, wasi, totals, hosts, defaults, rules })
 }
 
 /// Reads what the node gives all applications together; what is left out is as in [`Resources::default_totals`].

@@ -1,6 +1,7 @@
 //! Spellings of locators.
 
-use prost_package::{Digest, Locator, LocatorError};
+use proptest::prelude::*;
+use prost_package::{Authority, Digest, Locator, LocatorError, Url};
 
 #[test]
 fn what_is_taken_is_written_as_it_was_read() {
@@ -27,8 +28,27 @@ fn plain_https_addresses_are_taken() {
     ];
     for url in urls {
         let locator = Locator::parse(url);
-        assert_eq!(locator, Ok(Locator::Url(url.to_owned())));
+        let read = Url::parse(url).unwrap();
+        assert_eq!((read.as_str(), &locator), (url, &Ok(Locator::Url(read.clone()))));
         assert_eq!(locator.unwrap().to_string(), url);
+    }
+}
+
+#[test]
+fn an_address_is_taken_apart_into_who_is_asked_and_what_for() {
+    let cases = [
+        ("https://code.example/dht.pkg", "code.example", 443, "/dht.pkg"),
+        ("https://code.example/", "code.example", 443, "/"),
+        ("https://code.example:443/a", "code.example", 443, "/a"),
+        ("https://code.example:8443/a/b?x=/&y=https://h/", "code.example:8443", 8443, "/a/b?x=/&y=https://h/"),
+        ("https://192.0.2.7/p", "192.0.2.7", 443, "/p"),
+        ("https://[2001:DB8:0::1]:8443/p", "[2001:db8::1]:8443", 8443, "/p"),
+    ];
+    for (text, authority, port, target) in cases {
+        let url = Url::parse(text).unwrap();
+        assert_eq!((url.authority().to_string().as_str(), url.authority().port), (authority, port), "{text}");
+        assert_eq!((url.target(), url.to_string().as_str()), (target, text));
+        assert_eq!(Authority::parse(authority).as_ref(), Some(url.authority()));
     }
 }
 
@@ -121,5 +141,25 @@ fn addresses_that_readers_read_differently_are_refused() {
     ];
     for text in cases {
         assert_eq!(Locator::parse(text), Err(LocatorError::Malformed), "{text}");
+    }
+}
+
+proptest! {
+    /// Near to addresses that are taken: whatever is taken is all there, and names who is asked unmistakably.
+    #[test]
+    fn what_is_taken_says_the_same_to_every_reader(text in "https://[a-z0-9.:@\\[\\]x%-]{0,24}/?[ -~]{0,16}") {
+        let Ok(Locator::Url(url)) = Locator::parse(&text) else { return Ok(()) };
+        prop_assert_eq!(url.as_str(), &text);
+        prop_assert!(url.target().starts_with('/') && text.ends_with(url.target()));
+        let spelled = &text["https://".len()..text.len() - url.target().len()];
+        prop_assert!(!spelled.contains(['/', '?', '@', '%']));
+        let again = url.authority().to_string();
+        prop_assert_eq!(Authority::parse(&again), Some(url.authority().clone()));
+        prop_assert_eq!(Authority::parse(spelled), Some(url.authority().clone()));
+    }
+
+    #[test]
+    fn no_text_at_all_brings_a_reader_down(text in any::<String>()) {
+        let _ = (Locator::parse(&text), Authority::parse(&text), Url::parse(&format!("https://{text}/")));
     }
 }

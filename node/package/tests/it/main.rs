@@ -1,7 +1,9 @@
 //! What comes from strangers and from the operator's file, good and bad.
 
+mod address;
 mod envelope;
 mod hostile;
+mod hosts;
 mod locator;
 mod manifest;
 mod package;

@@ -74,6 +74,32 @@ fn an_envelope_that_claims_more_than_there_is_is_refused() {
 }
 
 #[test]
+fn the_envelope_is_there_as_soon_as_its_last_byte_is() {
+    let file = file();
+    let envelope = signed().bytes().clone();
+    let end = Package::HEAD + envelope.len();
+    for length in 0..end {
+        assert_eq!(Package::envelope(&file[..length]), Ok(None), "{length} bytes");
+    }
+    for length in end..=file.len() {
+        assert_eq!(Package::envelope(&file[..length]), Ok(Some(&envelope[..])), "{length} bytes");
+    }
+}
+
+#[test]
+fn what_does_not_begin_as_a_package_is_known_by_the_first_byte_that_differs() {
+    for position in [0, 7, 8] {
+        let file = changed(position, 0xff);
+        assert_eq!(Package::envelope(&file[..position]), Ok(None));
+        assert!(matches!(Package::envelope(&file[..=position]), Err(PackageError::Malformed(_))), "{position}");
+    }
+    let long = changed(9, 1);
+    assert_eq!(Package::envelope(&long[..12]), Ok(None));
+    let refused = Package::envelope(&long[..13]);
+    assert!(matches!(refused, Err(PackageError::Manifest(ManifestError::TooLarge(_)))), "{refused:?}");
+}
+
+#[test]
 fn a_file_beyond_the_limit_is_not_looked_at() {
     let longest = usize::try_from(Package::MAX).unwrap();
     let error = Package::decode(vec![0; longest + 1].into()).unwrap_err();

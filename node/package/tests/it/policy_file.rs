@@ -17,7 +17,7 @@ fn assert_refused(text: &str, expected: &str) {
 fn unknown_keys_are_errors_with_line_and_nearest_name() {
     assert_refused("default = \"deny\"\nwassi = \"none\"", "line 2, wassi: no such key; did you mean \"wasi\"?");
     assert_refused("[[rules]]\neffect = \"deny\"", "line 1, rules: no such key; did you mean \"rule\"?");
-    assert_refused("zebra = 1", "line 1, zebra: no such key; known here: default, wasi, node, defaults, rule");
+    assert_refused("zebra = 1", "line 1, zebra: no such key; known here: default, wasi, locator, node, defaults, rule");
     assert_refused("[default]\nx = 1", "line 1, default: must be \"deny\" or \"allow\"");
     assert_refused(
         "[defaults]\ncapability = []",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prost_contract::{Capability, Change, Event as Told, Execution, Outcome};
 use prost_kbr::{AppId, Refusal, Time};
 use prost_manager::{Found, Input, Look, Output, RunEvent, look};
-use prost_package::{Digest, Grant, Package, SignedManifest};
+use prost_package::{Digest, Grant, Package, SignedManifest, Url};
 
 use super::acts::WALL_ORIGIN_MS;
 use super::store::Store;
@@ -18,7 +18,7 @@ type Compiled = Result<Arc<dyn Program>, (Refusal, String)>;
 
 /// What all nodes of a world share: the runtime, and what it has compiled.
 pub(super) struct Shared {
-    applications: Applications,
+    pub(super) applications: Applications,
     /// By component, capabilities, and whether WASI is there.
     compiled: BTreeMap<(Digest, BTreeSet<Capability>, bool), Compiled>,
 }
@@ -29,6 +29,8 @@ pub(super) struct Apps {
     loaded: BTreeMap<AppId, Loaded>,
     store: Store,
     usage: AppUsage,
+    /// What is being downloaded from where.
+    pub(super) downloads: BTreeMap<u64, Url>,
 }
 
 impl Apps {
@@ -55,13 +57,14 @@ struct Loaded {
 /// What the trace says of an application.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
-enum Did {
+pub(super) enum Did {
     Compile = 1,
     Run = 2,
     Commit = 3,
     Respond = 4,
     Install = 5,
     Route = 6,
+    Download = 7,
 }
 
 impl World {
@@ -113,6 +116,7 @@ impl World {
         let (Some(apps), Some(node)) = (&mut host.apps, &host.node) else { return };
         apps.usage.refuse(&node.stats().refusals);
         apps.loaded.clear();
+        apps.downloads.clear();
         apps.store.crash(now);
     }
 
@@ -137,6 +141,9 @@ impl World {
                     *loaded = Loaded { start: loaded.start + 1, guest: None };
                 }
             }
+            Output::Download { download, url } => self.download(index, download, url),
+            Output::DownloadRest { download, .. } => self.download_rest(index, download),
+            Output::CancelDownload(download) => self.cancel_download(index, download),
             Output::SavePackage(package) => self.save(index, package),
             Output::Forget(app) => {
                 if let Some(apps) = &mut self.hosts[index as usize].apps {
@@ -260,7 +267,7 @@ impl World {
         host.apps.get_or_insert_default().store.save(durable_at, package);
     }
 
-    fn note_app(&mut self, index: Index, did: Did, bytes: &[u8]) {
+    pub(super) fn note_app(&mut self, index: Index, did: Did, bytes: &[u8]) {
         self.trace.note(self.now, index, Mark::App, did as u64, &[bytes]);
     }
 }

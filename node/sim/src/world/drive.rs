@@ -126,6 +126,9 @@ impl World {
             | Output::Stop(_)
             | Output::Commit { .. }
             | Output::Look { .. }
+            | Output::Download { .. }
+            | Output::DownloadRest { .. }
+            | Output::CancelDownload(_)
             | Output::SavePackage(_)
             | Output::Forget(_)
             | Output::Respond { .. }

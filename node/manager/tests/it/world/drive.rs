@@ -51,7 +51,12 @@ impl World {
             Event::Compiled { node, .. } => self.steps.push((node, Step::Compiled)),
             Event::Ran { node, .. } => self.steps.push((node, Step::Ran)),
             Event::Committed { node, .. } => self.steps.push((node, Step::Committed)),
-            Event::Wake(_) | Event::Ring(..) | Event::Connect { .. } | Event::Frame { .. } | Event::Looked { .. } => {}
+            Event::Wake(_)
+            | Event::Ring(..)
+            | Event::Connect { .. }
+            | Event::Frame { .. }
+            | Event::Looked { .. }
+            | Event::Web(..) => {}
         }
         match event {
             Event::Wake(id) => self.wake(id),
@@ -68,6 +73,7 @@ impl World {
                     self.input(node, Input::Ran { app, executions });
                 }
             }
+            Event::Web(node, reply) => self.web_replies(node, reply),
             Event::Looked { node, look, found } => self.input(node, Input::Looked { look, found }),
             Event::Committed { node, commit, result } => {
                 self.see(node, Seen::Committed(commit, result.is_ok()));
@@ -77,7 +83,7 @@ impl World {
         true
     }
 
-    fn see(&mut self, node: NodeId, seen: Seen) {
+    pub(super) fn see(&mut self, node: NodeId, seen: Seen) {
         let now = self.now;
         self.hosts.get_mut(&node).expect("a node").journal.push((now, seen));
     }
@@ -252,6 +258,9 @@ impl World {
                 let found = look(&NoShelf, &at);
                 self.at_time(Duration::from_millis(1), Event::Looked { node: id, look: number, found });
             }
+            Output::Download { download, url } => self.download(id, download, &url),
+            Output::DownloadRest { download, bytes } => self.download_rest(id, download, bytes),
+            Output::CancelDownload(download) => self.cancel_download(id, download),
             Output::SavePackage(package) => self.see(id, Seen::Saved(app_of(&package))),
             Output::Forget(app) => {
                 self.hosts.get_mut(&id).expect("a node").records.remove(&app);

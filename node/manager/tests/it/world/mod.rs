@@ -3,6 +3,7 @@
 mod act;
 mod drive;
 mod host;
+mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::guest::{Component, Instance};
+pub(crate) use web::Page;
 
 /// Wall clock at the start of the virtual time, milliseconds since 1970.
 pub(crate) const WALL_MS: u64 = 1_800_000_000_000;
@@ -57,6 +59,11 @@ pub(crate) enum Seen {
     LookedUp(u64),
     Routed(u64, prost_kbr::Outcome),
     Logged(String),
+    /// A URL was asked for.
+    Download(u64, String),
+    /// The rest of what stands there was.
+    DownloadRest(u64, u64),
+    CancelDownload(u64),
 }
 
 /// How a disk behaves.
@@ -96,6 +103,7 @@ enum Event {
     Ran { node: NodeId, app: AppId, generation: u64, executions: Vec<Execution> },
     Committed { node: NodeId, commit: u64, result: Result<u64, NotDurable> },
     Looked { node: NodeId, look: u64, found: Found },
+    Web(NodeId, web::Reply),
 }
 
 /// One step of an application or of one of its messages.
@@ -138,6 +146,8 @@ pub(crate) struct Host {
     instances: BTreeMap<AppId, Instance>,
     generations: BTreeMap<AppId, u64>,
     under_way: BTreeSet<AppId>,
+    /// Downloads under way, with what they ask for.
+    downloads: BTreeMap<u64, String>,
     open_calls: BTreeSet<u64>,
     wake: Option<Time>,
     wakes: (Time, u32),
@@ -149,6 +159,8 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) hosts: BTreeMap<NodeId, Host>,
     pub(crate) meddler: Option<Meddler>,
+    /// What stands at URLs.
+    pub(crate) pages: BTreeMap<String, Page>,
     /// Every output of every node, as text, where wanted.
     pub(crate) trace: Option<Vec<String>>,
     /// What has happened to applications and their messages: where, and what.
@@ -190,6 +202,7 @@ impl World {
             now: Time::from_micros(1_000_000),
             hosts: BTreeMap::new(),
             meddler: None,
+            pages: BTreeMap::new(),
             trace: None,
             steps: Vec::new(),
             loses_records: false,
@@ -219,6 +232,7 @@ impl World {
             now: self.now,
             hosts: self.hosts.clone(),
             meddler: None,
+            pages: self.pages.clone(),
             trace: None,
             loses_records: self.loses_records,
             auditor: None,
@@ -256,6 +270,7 @@ impl World {
             instances: BTreeMap::new(),
             generations: BTreeMap::new(),
             under_way: BTreeSet::new(),
+            downloads: BTreeMap::new(),
             open_calls: BTreeSet::new(),
             wake: None,
             wakes: (self.now, 0),
