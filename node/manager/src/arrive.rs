@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost_contract::{Event, Message};
 use prost_kbr::{AppId, Dispatch, Handling, Header, NodeId, Peer, Purpose, Refusal, Routed};
+use prost_package::Locator;
 
 use crate::app::{Answer, Phase, Waiting};
 use crate::io::CallFailure;
@@ -18,7 +19,8 @@ impl Node {
         let Some((routed, previous)) = self.hold(routed, previous, &header.app) else { return };
         let event = Event::Deliver(message(&routed, previous.id));
         self.consider_upgrade(&header, [previous, routed.envelope.origin]);
-        self.dispatch(&header.app, Waiting { event, answer }, &[previous, routed.envelope.origin]);
+        let way = [previous, routed.envelope.origin];
+        self.dispatch(&header.app, Waiting { event, answer }, &way, &locator_of(&header));
     }
 
     /// A message of type 0 passes through here.
@@ -29,7 +31,8 @@ impl Node {
         };
         let event = Event::Forward { message: message(&routed, previous.id), next };
         self.consider_upgrade(&header, [previous, routed.envelope.origin]);
-        self.dispatch(&header.app, Waiting { event, answer }, &[previous, routed.envelope.origin]);
+        let way = [previous, routed.envelope.origin];
+        self.dispatch(&header.app, Waiting { event, answer }, &way, &locator_of(&header));
     }
 
     fn read_header(&mut self, header: &Bytes) -> Option<Header> {
@@ -39,8 +42,8 @@ impl Node {
     }
 
     /// Queues an event for an application, which is installed first where it is missing. `way` is what is known of
-    /// the message's way here: the previous hop, then its origin.
-    pub(crate) fn dispatch(&mut self, id: &AppId, waiting: Waiting, way: &[Peer]) {
+    /// the message's way here: the previous hop, then its origin; `locator` is where it says that the code can be had.
+    pub(crate) fn dispatch(&mut self, id: &AppId, waiting: Waiting, way: &[Peer], locator: &Locator) {
         if self.leaving {
             return self.refuse(waiting.answer, Refusal::Leaving);
         }
@@ -55,7 +58,7 @@ impl Node {
                 self.start_compile(id);
                 self.park(id, waiting);
             }
-            Some(Phase::Failed { .. }) | None => self.start_fetch(id, Some(waiting), way),
+            Some(Phase::Failed { .. }) | None => self.start_fetch(id, Some(waiting), way, locator),
             Some(Phase::Fetching(_) | Phase::Compiling | Phase::Starting | Phase::Running) => self.park(id, waiting),
         }
     }
@@ -94,6 +97,11 @@ impl Node {
     pub(crate) fn count(&mut self, refusal: Refusal) {
         *self.stats.refusals.entry(refusal).or_default() += 1;
     }
+}
+
+/// What cannot be read says nothing.
+fn locator_of(header: &Header) -> Locator {
+    Locator::parse(&header.locator).unwrap_or(Locator::None)
 }
 
 fn message(routed: &Routed, previous: NodeId) -> Message {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use prost_contract::{Event, Request};
 use prost_kbr::{AppId, Failure, Time};
+use prost_package::Locator;
 
 use crate::app::{Answer, Waiting};
 use crate::io::{CallFailure, Output};
@@ -68,7 +69,7 @@ impl Node {
         };
         self.calls.open(call, id.clone(), self.now + CALL_DEADLINE);
         let event = Event::Serve(Request { id: call, method, body });
-        self.dispatch(&id, Waiting { event, answer: Answer::Call(call) }, &[]);
+        self.dispatch(&id, Waiting { event, answer: Answer::Call(call) }, &[], &Locator::None);
     }
 
     /// The application that a local program means: a full id, or the name of the one of that name that is here.

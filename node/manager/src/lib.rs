@@ -13,6 +13,7 @@ mod app;
 mod arrive;
 mod calls;
 mod code;
+mod content;
 mod effects;
 mod fetch;
 mod install;
@@ -28,6 +29,7 @@ mod timers;
 mod upgrade;
 
 pub use admission::Admitted;
+pub use content::{ContentSettings, ContentStats, PublishFailure, Published};
 pub use io::{CallFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
 pub use ledger::Usage;
 pub use node::{Node, Settings};

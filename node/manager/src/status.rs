@@ -16,11 +16,13 @@ pub enum Source {
     PreviousHop,
     /// Another node.
     Overlay,
+    /// The ring's store of code, from several nodes.
+    ContentStore,
 }
 
 impl Source {
     /// Every source, in a fixed order.
-    pub const ALL: [Source; 3] = [Source::Local, Source::PreviousHop, Source::Overlay];
+    pub const ALL: [Source; 4] = [Source::Local, Source::PreviousHop, Source::Overlay, Source::ContentStore];
 
     /// The kebab-case name, as in metrics and JSON.
     pub const fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Source {
             Source::Local => "local",
             Source::PreviousHop => "previous-hop",
             Source::Overlay => "overlay",
+            Source::ContentStore => "content-store",
         }
     }
 }
@@ -39,7 +42,7 @@ pub struct Installation {
     pub app: AppId,
     /// Where the code came from.
     pub source: Source,
-    /// The node it came from.
+    /// The node it came from; none where it is this one, or where they were several.
     pub peer: Option<NodeId>,
     /// Bytes of manifest and component.
     pub bytes: u64,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost_contract::{Execution, Records};
 use prost_kbr::{AppId, NodeId, Refusal};
-use prost_manager::RunEvent;
+use prost_manager::{ContentSettings, RunEvent};
 use prost_package::{Grant, Policy};
 
 /// The records of an application on a node, as its handlers read them.
@@ -63,6 +63,8 @@ pub struct Applications {
     pub policy: Arc<Policy>,
     /// How long a node's disk takes to make writes durable.
     pub commit: Duration,
+    /// Bytes of others' code that every node keeps for the ring.
+    pub content_bytes: u64,
 }
 
 impl Applications {
@@ -78,7 +80,12 @@ impl Applications {
 
     /// Every node runs what anybody provides, with what it asks for.
     pub fn new(runtime: Box<dyn Runtime>) -> Applications {
-        Applications { runtime, policy: Arc::new(Policy::default_only(true)), commit: Applications::COMMIT }
+        Applications {
+            runtime,
+            policy: Arc::new(Policy::default_only(true)),
+            commit: Applications::COMMIT,
+            content_bytes: ContentSettings::DEFAULT_BYTES,
+        }
     }
 
     /// The time that so much fuel takes, in microseconds.
@@ -97,6 +104,7 @@ impl fmt::Debug for Applications {
         f.debug_struct("Applications")
             .field("policy", &self.policy)
             .field("commit", &self.commit)
+            .field("content_bytes", &self.content_bytes)
             .finish_non_exhaustive()
     }
 }

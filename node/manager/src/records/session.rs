@@ -11,6 +11,7 @@ use prost_kbr::{AppId, Interval, Peer};
 
 use super::frame::{Ask, MAX_ENTRIES, MAX_RECORDS, NotStored, Record, Tell};
 use super::look::{Found, Look, Sum, is_after};
+use crate::content::is_live;
 
 /// How often a question is asked again where no answer comes.
 const MAX_REPEATS: u32 = 2;
@@ -22,16 +23,37 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// What a session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mode {
-    /// Takes what is newer at the peer.
-    pub(crate) pull: bool,
+    /// What it takes of what is newer at the peer.
+    pub(crate) pull: Pull,
     /// Gives it what is newer here.
     pub(crate) push: bool,
 }
 
+/// What is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pull {
+    Nothing,
+    /// The records of applications, for which messages wait: code can come later.
+    Records,
+    /// Pieces of code, where no application keeps records.
+    Code,
+    All,
+}
+
 impl Mode {
-    pub(crate) const PULL: Mode = Mode { pull: true, push: false };
-    pub(crate) const PUSH: Mode = Mode { pull: false, push: true };
-    pub(crate) const BOTH: Mode = Mode { pull: true, push: true };
+    pub(crate) const PULL: Mode = Mode { pull: Pull::Records, push: false };
+    pub(crate) const PUSH: Mode = Mode { pull: Pull::Nothing, push: true };
+    pub(crate) const BOTH: Mode = Mode { pull: Pull::All, push: true };
+    pub(crate) const CODE: Mode = Mode { pull: Pull::Code, push: true };
+
+    fn pulls(self, app: &AppId) -> bool {
+        match self.pull {
+            Pull::Nothing => false,
+            Pull::Records => !app.name.is_reserved(),
+            Pull::Code => app.name.is_reserved(),
+            Pull::All => true,
+        }
+    }
 }
 
 /// What a session wants done next. There is always one such thing under way until it is over.
@@ -203,7 +225,7 @@ impl Session {
             if self.refused.contains_key(app) {
                 continue;
             }
-            if self.mode.pull && !self.ready.contains(app) {
+            if self.mode.pulls(app) && !self.ready.contains(app) {
                 let need = Do::Need(app.clone());
                 self.stage = Stage::Ready(task);
                 return need;
@@ -252,7 +274,7 @@ impl Session {
             (Stage::TheirRecords { app, points }, Tell::Records(records)) => self.on_records(app, points, records),
             (Stage::Storing { .. }, Tell::Stored(Ok(()))) => self.next(),
             (Stage::Storing { .. }, Tell::Stored(Err(NotStored::NotYet | NotStored::NotDurable))) => self.pause(),
-            (Stage::Storing { app }, Tell::Stored(Err(why))) => {
+            (Stage::Storing { app } | Stage::TheirParts { app, .. } | Stage::TheirEntries { app, .. }, Tell::Stored(Err(why))) => {
                 self.refused.insert(app, why);
                 self.next()
             }
@@ -301,7 +323,7 @@ impl Session {
         ours.into_iter().for_each(|(app, sum)| sums.entry(app).or_default().1 = sum);
         for (app, (theirs, ours)) in sums {
             let wanted = self.apps.as_ref().is_none_or(|apps| apps.contains(&app));
-            let pulls = self.mode.pull && theirs.count > 0;
+            let pulls = self.mode.pulls(&app) && theirs.count > 0;
             let pushes = self.mode.push && ours.count > 0 && wanted;
             if theirs != ours && (pulls || pushes) {
                 let most = theirs.count.max(ours.count);
@@ -342,6 +364,15 @@ impl Session {
             let after = Some(last.point.clone());
             self.todo.push_front(Task::List { app: app.clone(), range, after });
         }
+        // Of code that is as good as forgotten nothing moves any more.
+        let (theirs, ours) = if app.name.is_reserved() {
+            let live = |entries: Vec<Entry>| -> Vec<Entry> {
+                entries.into_iter().filter(|entry| is_live(entry.version, self.now_ms)).collect()
+            };
+            (live(theirs), live(ours))
+        } else {
+            (theirs, ours)
+        };
         let versions = |entries: &[Entry]| -> BTreeMap<Point, prost_contract::Version> {
             entries.iter().map(|entry| (entry.point.clone(), entry.version)).collect()
         };
@@ -351,7 +382,7 @@ impl Session {
                 entries.into_iter().filter(|entry| than.get(&entry.point).is_none_or(|at| *at < entry.version));
             lacking.map(|entry| entry.point).collect()
         };
-        if self.mode.pull {
+        if self.mode.pulls(&app) {
             for points in newer(theirs, &here).chunks(MAX_RECORDS) {
                 self.todo.push_front(Task::Fetch { app: app.clone(), points: points.to_vec() });
             }
@@ -369,7 +400,7 @@ impl Session {
         let now_ms = self.now_ms;
         let mut changes = Vec::with_capacity(records.len());
         for record in records {
-            match record.into_kept(now_ms) {
+            match record.into_kept(&app, now_ms) {
                 Some((point, kept)) if asked.contains(&point) => changes.push(Change::Keep(point, kept)),
                 _ => return Do::End(false),
             }

@@ -1,5 +1,6 @@
 //! What comes from strangers and from the operator's file, good and bad.
 
+mod chunks;
 mod envelope;
 mod hostile;
 mod locator;
