@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use prost_contract::{Capability, Change, Event as Told, Execution, Outcome};
+use prost_contract::{Capability, Change, Event as Told, Execution, Outcome, Shelf};
 use prost_kbr::{AppId, Refusal, Time};
 use prost_manager::{ContentSettings, Found, Input, Look, Output, RunEvent, look};
 use prost_package::{Digest, Grant, Package, SignedManifest};
