@@ -141,6 +141,8 @@ pub(crate) struct Session {
     pauses: u32,
     /// Applications that are ready here.
     ready: BTreeSet<AppId>,
+    /// Those of which nothing is taken here although some is given.
+    unwanted: BTreeSet<AppId>,
     /// Why the peer does not keep the records of these.
     pub(crate) refused: BTreeMap<AppId, NotStored>,
     /// Something could not be done that should have been.
@@ -165,6 +167,7 @@ impl Session {
             repeats: 0,
             pauses: 0,
             ready: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
             refused: BTreeMap::new(),
             incomplete: false,
             pulled: 0,
@@ -308,7 +311,12 @@ impl Session {
     fn on_ready(&mut self, ready: bool) -> Do {
         let Stage::Ready(task) = self.stage.clone() else { return Do::End(false) };
         let app = task.app().clone();
-        if ready {
+        // A store of code that is full takes nothing more, and gives what it has.
+        let gives = app.name.is_reserved() && self.mode.push && self.apps.as_ref().is_some_and(|apps| apps.contains(&app));
+        if !ready && gives {
+            self.unwanted.insert(app.clone());
+        }
+        if ready || gives {
             self.ready.insert(app);
             return self.begin(task);
         }
@@ -382,7 +390,7 @@ impl Session {
                 entries.into_iter().filter(|entry| than.get(&entry.point).is_none_or(|at| *at < entry.version));
             lacking.map(|entry| entry.point).collect()
         };
-        if self.mode.pulls(&app) {
+        if self.mode.pulls(&app) && !self.unwanted.contains(&app) {
             for points in newer(theirs, &here).chunks(MAX_RECORDS) {
                 self.todo.push_front(Task::Fetch { app: app.clone(), points: points.to_vec() });
             }
@@ -437,3 +445,6 @@ impl Session {
         self.ask(Ask::Store { app: app.clone(), records }, Stage::Storing { app })
     }
 }
+
+#[cfg(test)]
+mod tests;
