@@ -65,7 +65,7 @@ fn published_code_is_installed_by_a_message_when_every_node_that_had_it_is_dead(
 }
 
 #[test]
-fn a_node_keeps_nothing_where_it_is_told_so_and_what_it_keeps_is_there_after_a_restart() {
+fn what_a_node_keeps_is_there_after_a_restart_unless_it_is_told_to_keep_nothing() {
     let mut ring = Plan::of(1).policy(allow(&provider(), &CAPABILITIES)).start();
     let file = file(&ring, &echo());
     let said = ring[0].ask(&["peerlet", "publish", &file]);
@@ -75,15 +75,21 @@ fn a_node_keeps_nothing_where_it_is_told_so_and_what_it_keeps_is_there_after_a_r
     assert_eq!((kept.most_bytes, kept.applications), (256 << 20, 1));
     ring[0].until_metric("prost_content_bytes", &[], kept.bytes as f64);
 
-    ring.restart(0);
-    ring.until("it is a member again", PATIENCE, || ring[0].status().state == "bootstrap");
-    assert_eq!(ring[0].status().content, kept);
-
-    let mean = ring.spawn_with(&ring.directory("mean"), &["--content-bytes", "0", "--ring", "mean"]).up();
-    let said = mean.ask(&["peerlet", "publish", &file]);
-    assert!(said.refused(1).contains("no room left"), "{said:?}");
     let token = format!("Authorization: Bearer {}", ring[0].token());
     let head = ["Host: localhost", "Content-Type: application/octet-stream", &token];
     let answer = http(ring[0].admin_addr, "POST /api/v1/content", &head, &echo().encode()[..500]);
     assert_eq!(answer.status, 400, "{answer:?}");
+
+    ring[0].kill();
+    ring.restart(0);
+    ring.until("it is a member again", PATIENCE, || ring[0].status().state == "bootstrap");
+    assert_eq!(ring[0].status().content, kept);
+
+    ring[0].kill();
+    let dir = ring[0].dir.clone();
+    let mean = ring.spawn_with(&dir, &["--content-bytes", "0"]).up();
+    ring.until("it is a member again", PATIENCE, || mean.status().state == "bootstrap");
+    assert_eq!((mean.status().content.bytes, mean.status().content.most_bytes), (0, 0));
+    let said = mean.ask(&["peerlet", "publish", &file]);
+    assert!(said.refused(1).contains("no room left"), "{said:?}");
 }

@@ -55,11 +55,7 @@ impl TryFrom<String> for AppName {
     fn try_from(name: String) -> Result<AppName, BadAppName> {
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
         let most = MAX_NAME + usize::from(name.len() > 1 && name.starts_with(AppName::RESERVED));
-        if (1..=most).contains(&name.len()) && name.bytes().all(legal) {
-            Ok(AppName(name))
-        } else {
-            Err(BadAppName)
-        }
+        if (1..=most).contains(&name.len()) && name.bytes().all(legal) { Ok(AppName(name)) } else { Err(BadAppName) }
     }
 }
 

@@ -295,7 +295,9 @@ impl Fetch {
 
     /// Joins the chunks.
     fn assemble(&mut self) -> Progress {
-        let (Some(manifest), Some(supplier)) = (self.manifest.clone(), self.current) else { return Progress::Exhausted };
+        let (Some(manifest), Some(supplier)) = (self.manifest.clone(), self.current) else {
+            return Progress::Exhausted;
+        };
         let mut component = Vec::with_capacity(self.chunks.values().map(Bytes::len).sum());
         std::mem::take(&mut self.chunks).values().for_each(|chunk| component.extend_from_slice(chunk));
         match Package::new(manifest, component.into()) {

@@ -189,7 +189,11 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<(Time, Option<TimerKind>)> {
         let ring = self.ring.poll_timeout().map(|(at, kind)| (at, Some(kind)));
         let apps = self.apps.values().flat_map(|app| [app.fetch().map(Fetch::deadline), app.runnable_at()]).flatten();
-        let others = apps.chain(self.timers.earliest()).chain(self.calls.earliest()).chain(self.records.wake()).chain(self.content.wake());
+        let others = apps
+            .chain(self.timers.earliest())
+            .chain(self.calls.earliest())
+            .chain(self.records.wake())
+            .chain(self.content.wake());
         let others = others.min().map(|at| (at, None));
         ring.into_iter().chain(others).min_by_key(|(at, _)| *at)
     }

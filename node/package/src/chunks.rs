@@ -136,13 +136,7 @@ fn subtree(values: &[[u8; VALUE]]) -> [u8; VALUE] {
 
 /// The value of a tree of `count` chunks, from that of one of them and those beside its way up. None where these are too
 /// few or too many.
-fn climb(
-    own: [u8; VALUE],
-    index: usize,
-    count: usize,
-    path: &[[u8; VALUE]],
-    is_root: bool,
-) -> Option<[u8; VALUE]> {
+fn climb(own: [u8; VALUE], index: usize, count: usize, path: &[[u8; VALUE]], is_root: bool) -> Option<[u8; VALUE]> {
     if count == 1 {
         return path.is_empty().then_some(own);
     }

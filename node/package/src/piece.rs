@@ -62,7 +62,10 @@ impl Piece {
 
     /// The bytes of a head.
     pub fn head(manifest: &SignedManifest, chunks: &Chunks) -> Bytes {
-        encode(&Written::Head { envelope: ByteBuf::from(manifest.bytes().to_vec()), list: ByteBuf::from(chunks.encode()) })
+        encode(&Written::Head {
+            envelope: ByteBuf::from(manifest.bytes().to_vec()),
+            list: ByteBuf::from(chunks.encode()),
+        })
     }
 
     /// The bytes of the piece with one chunk of a component; none where it has no such chunk.

@@ -204,9 +204,8 @@ async fn install(State(interface): Asked, request: Request) -> Result<Response, 
 
 async fn package(request: Request) -> Result<Package, Problem> {
     let body = body(request, MAX_PACKAGE).await?;
-    Package::decode(body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, error.to_string(), "make one with 'prost peerlet sign'")
-    })
+    Package::decode(body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string(), "make one with 'prost peerlet sign'"))
 }
 
 async fn publish(State(interface): Asked, request: Request) -> Result<Response, Problem> {
@@ -218,11 +217,14 @@ async fn publish(State(interface): Asked, request: Request) -> Result<Response, 
             PublishFailure::BadPackage(_) => (StatusCode::BAD_REQUEST, "sign it anew with 'prost peerlet sign'"),
             PublishFailure::Busy => (StatusCode::SERVICE_UNAVAILABLE, "try again"),
             PublishFailure::NotJoined => (StatusCode::SERVICE_UNAVAILABLE, "see 'prost status'"),
-            PublishFailure::Full => {
-                (StatusCode::INSUFFICIENT_STORAGE, "raise content_bytes on the nodes of the ring, or wait: code is kept for a day")
-            }
+            PublishFailure::Full => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "raise content_bytes on the nodes of the ring, or wait: code is kept for a day",
+            ),
             PublishFailure::Refused(_) => (StatusCode::FORBIDDEN, "see the policies of the ring's nodes"),
-            PublishFailure::Unreachable => (StatusCode::GATEWAY_TIMEOUT, "try again: what is there already goes quickly"),
+            PublishFailure::Unreachable => {
+                (StatusCode::GATEWAY_TIMEOUT, "try again: what is there already goes quickly")
+            }
         };
         Problem::new(status, failure.to_string(), hint)
     })?;

@@ -61,7 +61,9 @@ impl Node {
     /// Whether there is room for these, were they all new; from then on it is theirs.
     pub(crate) fn admit_pieces(&mut self, id: &AppId, changes: &[Change]) -> Result<(), NotStored> {
         let size = |change: &Change| match change {
-            Change::Keep(point, kept) => record_bytes(point.name.len(), kept.value.as_ref().map_or(0, bytes::Bytes::len)),
+            Change::Keep(point, kept) => {
+                record_bytes(point.name.len(), kept.value.as_ref().map_or(0, bytes::Bytes::len))
+            }
             Change::Node { .. } | Change::Drop(..) => 0,
         };
         let taken: u64 = changes.iter().map(size).sum();

@@ -30,8 +30,8 @@ pub use publish::{PublishFailure, Published};
 
 use part::Part;
 use publish::Publishing;
-pub(crate) use retrieve::Want;
 use retrieve::Retrieval;
+pub(crate) use retrieve::Want;
 
 use crate::node::Node;
 use crate::records::{NotStored, Tell, millis};

@@ -102,7 +102,8 @@ impl Node {
     fn forget_retrievals(&mut self) {
         let asking = |request: &u64| self.fetch_asking(*request).is_some();
         let of_no_use = |(request, retrieval): (&u64, &Retrieval)| retrieval.want == Want::Code && !asking(request);
-        let gone: Vec<u64> = self.content.retrievals.iter().filter(|one| of_no_use(*one)).map(|(request, _)| *request).collect();
+        let gone: Vec<u64> =
+            self.content.retrievals.iter().filter(|one| of_no_use(*one)).map(|(request, _)| *request).collect();
         gone.iter().for_each(|request| drop(self.content.retrievals.remove(request)));
     }
 
@@ -158,9 +159,10 @@ impl Node {
 
     /// The pieces of which this holds.
     fn parts(&self, which: impl Fn(&Part) -> bool) -> Vec<(u64, usize)> {
-        let pieces = self.content.retrievals.iter().flat_map(|(request, retrieval)| {
-            retrieval.parts.iter().map(move |(piece, part)| (*request, *piece, part))
-        });
+        let pieces =
+            self.content.retrievals.iter().flat_map(|(request, retrieval)| {
+                retrieval.parts.iter().map(move |(piece, part)| (*request, *piece, part))
+            });
         pieces.filter(|(.., part)| which(part)).map(|(request, piece, _)| (request, piece)).collect()
     }
 

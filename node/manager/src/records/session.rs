@@ -277,7 +277,10 @@ impl Session {
             (Stage::TheirRecords { app, points }, Tell::Records(records)) => self.on_records(app, points, records),
             (Stage::Storing { .. }, Tell::Stored(Ok(()))) => self.next(),
             (Stage::Storing { .. }, Tell::Stored(Err(NotStored::NotYet | NotStored::NotDurable))) => self.pause(),
-            (Stage::Storing { app } | Stage::TheirParts { app, .. } | Stage::TheirEntries { app, .. }, Tell::Stored(Err(why))) => {
+            (
+                Stage::Storing { app } | Stage::TheirParts { app, .. } | Stage::TheirEntries { app, .. },
+                Tell::Stored(Err(why)),
+            ) => {
                 self.refused.insert(app, why);
                 self.next()
             }
@@ -312,7 +315,8 @@ impl Session {
         let Stage::Ready(task) = self.stage.clone() else { return Do::End(false) };
         let app = task.app().clone();
         // A store of code that is full takes nothing more, and gives what it has.
-        let gives = app.name.is_reserved() && self.mode.push && self.apps.as_ref().is_some_and(|apps| apps.contains(&app));
+        let gives =
+            app.name.is_reserved() && self.mode.push && self.apps.as_ref().is_some_and(|apps| apps.contains(&app));
         if !ready && gives {
             self.unwanted.insert(app.clone());
         }

@@ -102,10 +102,7 @@ fn published_code_is_installed_from_the_ring_when_all_who_had_it_are_dead() {
     world.route(0, "echo", 3, "put y");
     world.run_for(Duration::from_secs(5));
     assert_eq!(world.places(|host| host.runs(&app_of(&package))), [0, 3]);
-    assert_eq!(
-        publish(&mut world, 0, &package),
-        Ok(Published { app: app_of(&package), pieces: 21, copies: 3 })
-    );
+    assert_eq!(publish(&mut world, 0, &package), Ok(Published { app: app_of(&package), pieces: 21, copies: 3 }));
     assert!(is_whole(&world, &package), "{:?}", copies(&world, &package));
 
     let dead = [world.id(0), world.id(3)];
@@ -235,7 +232,12 @@ fn a_store_without_room_refuses_and_the_publisher_is_told() {
         let mut world = World::keeping(seed, 8, bytes);
         assert_eq!(publish(&mut world, 0, &package(40)), Err(PublishFailure::Full), "{bytes}");
         for host in world.hosts.values() {
-            let kept: usize = host.shelves.of(&shelf_of(&package(40))).values().map(|kept| kept.value.as_ref().map_or(0, Bytes::len)).sum();
+            let kept: usize = host
+                .shelves
+                .of(&shelf_of(&package(40)))
+                .values()
+                .map(|kept| kept.value.as_ref().map_or(0, Bytes::len))
+                .sum();
             assert!(kept as u64 <= bytes, "{kept} of {bytes}");
         }
     }
@@ -245,10 +247,7 @@ fn a_store_without_room_refuses_and_the_publisher_is_told() {
 fn what_all_replicas_deny_is_not_published() {
     let mut world = World::keeping(9, 8, 64 << 20);
     (0..8).for_each(|at| world.set_policy(at, all_but("echo")));
-    assert_eq!(
-        publish(&mut world, 0, &package(3)),
-        Err(PublishFailure::Refused(prost_kbr::Refusal::Denied))
-    );
+    assert_eq!(publish(&mut world, 0, &package(3)), Err(PublishFailure::Refused(prost_kbr::Refusal::Denied)));
     let mut old = draft("echo").component(&[], 1000);
     old.manifest.expires = Some(WALL_MS / 1000 - 1);
     assert!(matches!(publish(&mut world, 0, &old.sign()), Err(PublishFailure::BadPackage(_))));
@@ -311,7 +310,9 @@ fn strangers_can_have_nothing_kept_but_pieces_in_their_place() {
         world.give(0, Input::Ring(Ring::Received { from, message }));
         world.run_for(Duration::from_secs(1));
         let told = world.host(0).journal.iter().rev().find_map(|(_, seen)| match seen {
-            Seen::Records(_, RecordFrame::Tell { request: number, tell: Tell::Stored(result) }) if *number == request => {
+            Seen::Records(_, RecordFrame::Tell { request: number, tell: Tell::Stored(result) })
+                if *number == request =>
+            {
                 Some(*result)
             }
             _ => None,
@@ -346,7 +347,8 @@ fn code_that_nobody_runs_is_forgotten_after_a_day_and_code_that_somebody_runs_is
     (0..3).for_each(|at| world.publish(at, &run));
     assert!(publish(&mut world, 0, &run).is_ok());
     assert!(publish(&mut world, 0, &idle).is_ok());
-    let published = |world: &World| -> u64 { world.hosts.values().map(|host| host.node.content_stats().published).sum() };
+    let published =
+        |world: &World| -> u64 { world.hosts.values().map(|host| host.node.content_stats().published).sum() };
     world.run_for(Duration::from_secs(20 * 3600));
     assert!(is_whole(&world, &run) && is_whole(&world, &idle), "neither is a day old");
     world.run_for(Duration::from_secs(7 * 3600));

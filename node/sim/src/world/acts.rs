@@ -51,7 +51,9 @@ impl World {
             Act::Publish { node, request, package } if self.is_alive(node) => {
                 self.input_later(node, 0, Input::Publish { request, package: *package });
             }
-            Act::SetPolicy { node, policy } if self.is_alive(node) => self.input_later(node, 0, Input::SetPolicy(policy)),
+            Act::SetPolicy { node, policy } if self.is_alive(node) => {
+                self.input_later(node, 0, Input::SetPolicy(policy))
+            }
             Act::Call { node, request, app, method, body } if self.is_alive(node) => {
                 self.input_later(node, 0, Input::Call { call: request, app, method, body });
             }

@@ -268,7 +268,8 @@ impl World {
         seed[..8].copy_from_slice(&self.random().to_be_bytes());
         let policy = Arc::new(Policy::default_only(true));
         let content = ContentSettings { most_bytes: self.content_bytes, held: Vec::new() };
-        let settings = Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS, newest_version: 0, content };
+        let settings =
+            Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS, newest_version: 0, content };
         let host = Host {
             node: Node::new(peer, settings, seed, self.now),
             peer,

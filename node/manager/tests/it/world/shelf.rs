@@ -29,9 +29,8 @@ impl Shelves {
                 Change::Node { .. } => panic!("no piece is a record of the node"),
             }
         }
-        let size = |(point, kept): (&Point, &Kept)| {
-            record_bytes(point.name.len(), kept.value.as_ref().map_or(0, Bytes::len))
-        };
+        let size =
+            |(point, kept): (&Point, &Kept)| record_bytes(point.name.len(), kept.value.as_ref().map_or(0, Bytes::len));
         records.iter().map(size).sum()
     }
 
@@ -66,7 +65,8 @@ struct Table(BTreeMap<Point, Kept>);
 impl Copies for Table {
     fn entries(&self, range: Interval, after: Option<&Point>, max: usize) -> Result<Vec<Entry>, Unavailable> {
         // The range's own start comes last, where it is in the range at all.
-        let place = |point: &Point| (point.key == range.after(), range.after().distance_to(point.key), point.name.clone());
+        let place =
+            |point: &Point| (point.key == range.after(), range.after().distance_to(point.key), point.name.clone());
         let mut all: Vec<Entry> = self
             .0
             .iter()
