@@ -40,13 +40,17 @@ struct Kept {
 
 impl Kept {
     fn new(config: WorldConfig, count: u32) -> Kept {
+        Kept::of(config, count, 24 * CHUNK - 5)
+    }
+
+    fn of(config: WorldConfig, count: u32, size: usize) -> Kept {
         let mut world = World::new(config);
         world.host_apps(Applications::new(Box::new(Keyed)));
         grow(&mut world, count);
         run(&mut world, Duration::from_millis(200) * count);
         assert!(settle(&mut world, Duration::from_secs(120)), "{:?}", ideal(&world));
         world.seen();
-        let package = package(24 * CHUNK - 5);
+        let package = package(size);
         world.act(Act::Publish { node: 0, request: 1, package: Box::new(package.clone()) });
         run(&mut world, Duration::from_secs(20));
         let published = world.seen().into_iter().find_map(|seen| match seen {
@@ -54,7 +58,7 @@ impl Kept {
             _ => None,
         });
         let app = package.manifest.manifest().app();
-        assert_eq!(published, Some(Ok(Published { app, pieces: 25, copies: COPIES })));
+        assert_eq!(published, Some(Ok(Published { app, pieces: size.div_ceil(CHUNK) + 1, copies: COPIES })));
         let chunks = Chunks::of(&package.component);
         let values = (0..chunks.count()).filter_map(|index| chunks.value(index));
         let head = head_key(&package.manifest.manifest().component.digest);
@@ -152,6 +156,18 @@ fn a_package_is_whole_after_crashes_with_wiped_disks_joins_and_leaves() {
     let (from, key) = (kept.contact(), Key::hash(b"wanted"));
     let root = kept.order(key)[0].1;
     assert_eq!(kept.install(from, key), Some((Source::ContentStore, root)));
+}
+
+#[test]
+fn replicas_that_come_back_at_once_with_empty_disks_take_what_the_last_one_has() {
+    for seed in 0..4 {
+        // So few pieces that most nodes have none, and nobody comes by to bring some.
+        let mut kept = Kept::of(config(60 + seed), 16, 1000);
+        let dead = kept.lose(1, COPIES - 1);
+        let known = vec![kept.contact()];
+        dead.into_iter().for_each(|node| kept.world.act(Act::Restart { node, known: known.clone() }));
+        kept.wait(150);
+    }
 }
 
 #[test]
