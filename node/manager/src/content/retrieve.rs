@@ -64,7 +64,7 @@ impl Retrieval {
 
 /// What a node gave.
 enum Gave {
-    Head(SignedManifest, Chunks, Version),
+    Head(Box<SignedManifest>, Chunks, Version),
     Chunk(usize, Bytes),
 }
 
@@ -203,7 +203,7 @@ impl Node {
         let want = self.content.retrievals.get(&request).map(|retrieval| retrieval.want);
         match (want, gave) {
             (Some(Want::Age), Gave::Head(_, _, version)) => self.end_retrieval(request, Some(version)),
-            (Some(Want::Code), Gave::Head(manifest, chunks, _)) => self.on_stored_head(request, manifest, chunks),
+            (Some(Want::Code), Gave::Head(manifest, chunks, _)) => self.on_stored_head(request, *manifest, chunks),
             (Some(Want::Code), Gave::Chunk(index, bytes)) => {
                 self.advance_retrieval(request);
                 self.on_stored_chunk(request, index, bytes);
@@ -245,7 +245,7 @@ fn check(retrieval: &Retrieval, piece: usize, record: Record) -> Option<Gave> {
         let manifest = head.manifest.manifest();
         let is_it = manifest.app() == retrieval.app && manifest.component.digest == retrieval.digest;
         let Held::Head(chunks) = head.content else { return None };
-        return is_it.then_some(Gave::Head(head.manifest, chunks, version));
+        return is_it.then_some(Gave::Head(Box::new(head.manifest), chunks, version));
     }
     // Its value says whether it is the right one; whose signature came with it does not matter.
     let bytes = Piece::chunk_of(record.value()?)?;
