@@ -58,7 +58,7 @@ impl Node {
         })
     }
 
-    /// Whether there is room for these, were they all new; from then on it is theirs.
+    /// Whether there is room for those of these that are new; from then on it is theirs.
     pub(crate) fn admit_pieces(&mut self, id: &AppId, changes: &[Change]) -> Result<(), NotStored> {
         let size = |change: &Change| match change {
             Change::Keep(point, kept) => {
@@ -66,12 +66,18 @@ impl Node {
             }
             Change::Node { .. } | Change::Drop(..) => 0,
         };
-        let taken: u64 = changes.iter().map(size).sum();
-        if self.content.bytes().saturating_add(taken) > self.content.most_bytes {
+        let is_known = |change: &Change| match change {
+            Change::Keep(point, _) => self.content.known.contains(&(id.clone(), point.key)),
+            Change::Node { .. } | Change::Drop(..) => true,
+        };
+        let taken: u64 = changes.iter().filter(|change| !is_known(change)).map(size).sum();
+        if taken > 0 && self.content.bytes().saturating_add(taken) > self.content.most_bytes {
             self.content.stats.full += changes.len() as u64;
             return Err(NotStored::Full);
         }
         self.content.stats.taken += changes.len() as u64;
+        let key = |change: &Change| if let Change::Keep(point, _) = change { Some(point.key) } else { None };
+        self.content.note_known(id, changes.iter().filter_map(key));
         *self.content.held.entry(id.clone()).or_default() += taken;
         Ok(())
     }
@@ -104,6 +110,7 @@ impl Node {
     pub(crate) fn note_pieces(&mut self, id: &AppId, used: u64) {
         if used == 0 {
             self.content.held.remove(id);
+            self.content.known.retain(|(shelf, _)| shelf != id);
         } else if let Some(held) = self.content.held.get_mut(id) {
             *held = used;
         }
@@ -120,6 +127,7 @@ impl Node {
         let denied: Vec<AppId> = self.content.held.keys().filter(denied).cloned().collect();
         for id in denied {
             self.content.held.remove(&id);
+            self.content.known.retain(|(shelf, _)| *shelf != id);
             let gone = self.commits.extract_if(.., |_, committing| *committing.app() == id);
             let gone: Vec<Committing> = gone.map(|(_, committing)| committing).collect();
             gone.into_iter().for_each(|committing| self.on_records_committed(committing, false));

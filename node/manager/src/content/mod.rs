@@ -21,10 +21,10 @@ mod retrieve;
 mod sweep;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_contract::Version;
-use prost_kbr::{AppId, NodeId, Outcome, Time};
+use prost_kbr::{AppId, Key, NodeId, Outcome, Time};
 
 pub use publish::{PublishFailure, Published};
 
@@ -44,6 +44,8 @@ const LIFE_MS: u64 = 24 * 3600 * 1000;
 const NAME: &[u8] = b"piece";
 /// Applications whose pieces are kept here at once.
 const MAX_SHELVES: usize = 256;
+/// Pieces that are known to be here: all of them in a store of the default size that is not full of the smallest packages.
+const MAX_KNOWN: usize = 65_536;
 
 /// What a node keeps of the code of others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub(crate) struct Content {
     most_bytes: u64,
     /// The shelves of which something is kept here, with the bytes they take.
     held: BTreeMap<AppId, u64>,
+    /// The keys of the pieces that are here, as far as is known: who publishes these again takes no room.
+    known: BTreeSet<(AppId, Key)>,
     /// Shelves of which nothing is taken for a while, and why.
     shunned: BTreeMap<AppId, (Time, NotStored)>,
     /// When the nodes before this one were last offered what is kept here of their ranges.
@@ -105,6 +109,7 @@ impl Content {
         Content {
             most_bytes,
             held: held.into_iter().filter(|(_, bytes)| *bytes > 0).collect(),
+            known: BTreeSet::new(),
             shunned: BTreeMap::new(),
             offered: BTreeMap::new(),
             publishing: BTreeMap::new(),
@@ -127,6 +132,20 @@ impl Content {
 
     fn bytes(&self) -> u64 {
         self.held.values().sum()
+    }
+
+    /// These pieces are here.
+    fn note_known(&mut self, id: &AppId, keys: impl Iterator<Item = Key>) {
+        for key in keys {
+            if self.known.len() < MAX_KNOWN {
+                self.known.insert((id.clone(), key));
+            }
+        }
+    }
+
+    /// These pieces are not here any more.
+    pub(crate) fn forget_known<'a>(&mut self, id: &AppId, keys: impl Iterator<Item = &'a Key>) {
+        keys.for_each(|key| drop(self.known.remove(&(id.clone(), *key))));
     }
 
     /// When something is to be done next.

@@ -1,9 +1,9 @@
-//! Pieces that are too old go.
+//! Pieces that are too old go; those that are not are known to be here from then on.
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use prost_contract::{Change, Point};
+use prost_contract::{Change, Entry, Point};
 use prost_kbr::{AppId, Interval, Key, Time};
 
 use super::{Content, is_live};
@@ -61,8 +61,10 @@ impl Node {
         let Some((_, id)) = self.content.sweep.look.take_if(|(asked, _)| *asked == look) else { return false };
         let Found::Entries { entries, more } = found else { return true };
         let now_ms = self.now_ms();
-        let old = entries.iter().filter(|entry| !is_live(entry.version, now_ms));
-        let changes: Vec<Change> = old.map(|entry| Change::Drop(entry.point.clone(), entry.version)).collect();
+        let (live, old): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| is_live(entry.version, now_ms));
+        self.content.note_known(&id, live.iter().map(|entry| entry.point.key));
+        self.content.forget_known(&id, old.iter().map(|entry| &entry.point.key));
+        let changes: Vec<Change> = old.iter().map(|entry| Change::Drop(entry.point.clone(), entry.version)).collect();
         if !changes.is_empty() {
             self.commit(&id, Committing::Sweep { app: id.clone() }, changes);
         }

@@ -177,6 +177,7 @@ impl Node {
     fn drop_strays(&mut self) {
         let Stage::Giving(giving) = std::mem::replace(&mut self.records.strays.stage, Stage::Dropping) else { return };
         self.records.stats.dropped += giving.entries.len() as u64;
+        self.content.forget_known(&giving.app, giving.entries.iter().map(|entry| &entry.point.key));
         let changes = giving.entries.into_iter().map(|entry| Change::Drop(entry.point, entry.version)).collect();
         self.commit(&giving.app, Committing::Drop { app: giving.app.clone() }, changes);
     }

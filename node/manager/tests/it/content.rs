@@ -244,6 +244,23 @@ fn a_store_without_room_refuses_and_the_publisher_is_told() {
 }
 
 #[test]
+fn a_full_store_takes_what_it_has_again_and_nothing_else() {
+    let package = package(6);
+    // What six pieces, their head and their proofs take, and less than one more.
+    let mut world = World::keeping(12, 3, 5 * CHUNK as u64 + 30_000);
+    assert!(publish(&mut world, 0, &package).is_ok());
+    let newest = |world: &World| -> Vec<Version> {
+        let kept = world.host(1).shelves.of(&shelf_of(&package));
+        kept.values().map(|kept| kept.version).collect()
+    };
+    let (before, other) = (newest(&world), draft("other").component(&[], CHUNK).sign());
+    assert_eq!(publish(&mut world, 0, &other), Err(PublishFailure::Full));
+    assert_eq!(publish(&mut world, 0, &package).map(|published| published.copies), Ok(3));
+    let after = newest(&world);
+    assert!(before.len() == 7 && before.iter().zip(&after).all(|(before, after)| before < after));
+}
+
+#[test]
 fn what_all_replicas_deny_is_not_published() {
     let mut world = World::keeping(9, 8, 64 << 20);
     (0..8).for_each(|at| world.set_policy(at, all_but("echo")));
