@@ -1,11 +1,12 @@
-//! What travels to be installed, and the operator's policy: envelopes and packages from anyone, payloads from a
+//! What travels to be installed, and the operator's policy: envelopes, packages and pieces of them from anyone, payloads from a
 //! provider who signs anything, and text that is meant to be a policy.
 #![no_main]
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use prost_fuzz::{manifests, plant, provider, sealed};
-use prost_package::{Package, Policy, SignedManifest};
+use prost_package::piece::{on_shelf, shelf};
+use prost_package::{Package, Piece, Policy, SignedManifest};
 
 fuzz_target!(init: plant(manifests()), |data: &[u8]| {
     let bytes = Bytes::copy_from_slice(data);
@@ -14,6 +15,10 @@ fuzz_target!(init: plant(manifests()), |data: &[u8]| {
     }
     if let Ok(package) = Package::decode(bytes) {
         assert_eq!(package.encode(), data);
+    }
+    if let Some(piece) = Piece::decode(data) {
+        let (app, _) = (piece.manifest.manifest().app(), piece.key());
+        assert_eq!(shelf(&app).and_then(|id| on_shelf(&id)), Some(app));
     }
     if let Ok(signed) = SignedManifest::verify(sealed(data)) {
         let again = SignedManifest::sign(signed.manifest().clone(), &provider()).expect("what verifies can be signed");

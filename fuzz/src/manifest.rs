@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use coset::{CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
 use prost_contract::Capability;
-use prost_package::{Acknowledgement, Budgets, ComponentRef, Digest, Manifest, Package, ProviderKey, SignedManifest};
+use prost_package::{
+    Acknowledgement, Budgets, Chunks, ComponentRef, Digest, Manifest, Package, Piece, ProviderKey, SignedManifest,
+};
 use ring::signature::Ed25519KeyPair;
 
 /// A component's bytes and a policy, the two pieces of the good inputs that are not made by code.
@@ -35,14 +37,17 @@ pub fn sealed(payload: &[u8]) -> Bytes {
     envelope.to_tagged_vec().expect("an envelope is plain CBOR").into()
 }
 
-/// An envelope, its payload alone, a package file, and a policy.
+/// An envelope, its payload alone, a package file, the two pieces that it is kept in, and a policy.
 pub fn manifests() -> Vec<Vec<u8>> {
     let manifest = SignedManifest::sign(manifest(), &provider()).expect("a manifest in range");
     let envelope = manifest.bytes().to_vec();
     let payload = CoseSign1::from_tagged_slice(&envelope).expect("an envelope").payload.expect("a payload");
     assert_eq!(sealed(&payload), envelope, "the harness seals as providers do");
+    let chunks = Chunks::of(COMPONENT);
+    let head = Piece::head(&manifest, &chunks).to_vec();
+    let chunk = Piece::chunk(&manifest, &chunks, COMPONENT, 0).expect("the only chunk").to_vec();
     let package = Package::new(manifest, Bytes::from_static(COMPONENT)).expect("the manifest's own component");
-    vec![envelope, payload, package.encode(), POLICY.into()]
+    vec![envelope, payload, package.encode(), head, chunk, POLICY.into()]
 }
 
 fn manifest() -> Manifest {

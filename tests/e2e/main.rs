@@ -3,6 +3,7 @@
 mod admin;
 mod cli;
 mod components;
+mod content;
 mod data;
 mod demo;
 mod download;

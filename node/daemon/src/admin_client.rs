@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::{Agent, AsSendBody, Timeout};
 
-use crate::admin::ask::{PeerletStatus, Status};
+use crate::admin::ask::{PeerletStatus, PublishedStatus, Status};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -155,6 +155,11 @@ impl AdminClient {
     pub fn install(&self, package: &[u8]) -> Result<String, AdminError> {
         let Installed { app } = self.json(Method::POST, "/api/v1/peerlets", Body::Bytes(package), INSTALL)?;
         Ok(app)
+    }
+
+    /// Puts a package file's bytes into the ring's store of code.
+    pub fn publish(&self, package: &[u8]) -> Result<PublishedStatus, AdminError> {
+        self.json(Method::POST, "/api/v1/content", Body::Bytes(package), CALL)
     }
 
     /// Removes an application, by name or full id, with its records on the node. Answered with its full id.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, Outcome, Time};
-use prost_manager::{CallFailure, DownloadFailure, Found, Input, InstallFailure, Node, NotDurable, Output};
+use prost_manager::{
+    CallFailure, DownloadFailure, Found, Input, InstallFailure, Node, NotDurable, Output, PublishFailure, Published,
+};
 use prost_package::Policy;
 use tokio::sync::{mpsc, oneshot};
 
@@ -110,6 +112,7 @@ struct Replies {
     lookups: HashMap<u64, (oneshot::Sender<Outcome>, Instant)>,
     neighbours: HashMap<u64, oneshot::Sender<Option<Lists>>>,
     installs: HashMap<u64, oneshot::Sender<Result<AppId, InstallFailure>>>,
+    publications: HashMap<u64, oneshot::Sender<Result<Published, PublishFailure>>>,
     removals: HashMap<u64, oneshot::Sender<Result<AppId, CallFailure>>>,
     calls: HashMap<u64, oneshot::Sender<Result<Bytes, CallFailure>>>,
     messages: HashMap<u64, oneshot::Sender<Outcome>>,
@@ -320,6 +323,10 @@ impl Driver {
                 self.replies.installs.insert(request, reply);
                 Input::Install { request, package: *package }
             }
+            Ask::Publish(package, reply) => {
+                self.replies.publications.insert(request, reply);
+                Input::Publish { request, package: *package }
+            }
             Ask::Remove(app, reply) => {
                 self.replies.removals.insert(request, reply);
                 Input::Remove { request, app }
@@ -406,6 +413,11 @@ impl Driver {
             Output::Push { .. } => {}
             Output::Installed { request, result } => {
                 if let Some(reply) = self.replies.installs.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::Published { request, result } => {
+                if let Some(reply) = self.replies.publications.remove(&request) {
                     let _ = reply.send(result);
                 }
             }

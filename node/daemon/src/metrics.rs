@@ -20,7 +20,7 @@ use crate::metrics::peerlets::Peerlets;
 use crate::transport::{Direction, Refused, Transport};
 
 /// Sources of an application's code, as label values.
-const SOURCES: [Source; 4] = Source::ALL;
+const SOURCES: [Source; Source::ALL.len()] = Source::ALL;
 /// Whether compiled code was on disk, as label values.
 const HIT: &str = "hit";
 const MISS: &str = "miss";
@@ -52,6 +52,8 @@ pub struct Metrics {
     comparisons: IntCounterVec,
     keyed_faults: IntCounterVec,
     settling: IntGauge,
+    content_bytes: IntGauge,
+    content: IntCounterVec,
     malformed: IntCounterVec,
     compiles: IntCounterVec,
     compile_seconds: Histogram,
@@ -134,6 +136,12 @@ impl Metrics {
                 &["reason"],
             )?,
             settling: make.gauge("prost_keyed_settling", "1 while records of this node's range are on their way to it.")?,
+            content_bytes: make.gauge("prost_content_bytes", "Bytes that the ring's store of code takes here.")?,
+            content: make.counters(
+                "prost_content_total",
+                "Pieces of code that were taken, refused, had no room or came damaged, and packages that were published.",
+                &["event"],
+            )?,
             compiles: make.counters("prost_compiles_total", "Components compiled, by how it ended.", &["result"])?,
             compile_seconds: make.histogram(
                 "prost_compile_duration_seconds",
@@ -174,6 +182,7 @@ impl Metrics {
             (&self.keyed_faults, &["unacknowledged", "unsettled"]),
             (&self.malformed, &["record_frame"]),
             (&self.downloads, &[OK]),
+            (&self.content, &["taken", "refused", "full", "bad", "published"]),
         ];
         for (counters, values) in known {
             values.iter().for_each(|value| drop(counters.with_label_values(&[*value])));
@@ -310,6 +319,20 @@ impl Metrics {
         self.settling.set(i64::from(node.is_settling()));
     }
 
+    fn update_content(&self, node: &Node) {
+        let stats = node.content_stats();
+        self.content_bytes.set(gauge(stats.bytes));
+        for (event, count) in [
+            ("taken", stats.taken),
+            ("refused", stats.refused),
+            ("full", stats.full),
+            ("bad", stats.bad),
+            ("published", stats.published),
+        ] {
+            raise(&self.content.with_label_values(&[event]), count);
+        }
+    }
+
     fn update_peerlets(&self, node: &Node) {
         self.peerlets.update(node);
         let stats = node.stats();
@@ -327,6 +350,7 @@ impl Metrics {
         }
         raise(&self.malformed.with_label_values(&["code_frame"]), stats.bad_code_frames);
         self.update_records(node);
+        self.update_content(node);
         raise(&self.malformed.with_label_values(&["header"]), stats.bad_headers);
     }
 }

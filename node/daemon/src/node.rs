@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prost_certs::{Admission, CertificateDer, Identity, UnixTime};
 use prost_kbr::{AppId, NodeId};
-use prost_manager::{Input, Node, Settings};
+use prost_manager::{ContentSettings, Input, Node, Settings};
 use prost_package::{Package, Policy};
 use prost_sandbox::{EngineError, Signature, Signer};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -148,6 +148,7 @@ async fn serve(config: Config) -> Result<(), NodeError> {
         policy: Arc::new(config.policy.clone()),
         wall_origin_ms: clock.wall_origin_ms(),
         newest_version: store.newest_version(),
+        content: ContentSettings { most_bytes: config.content_bytes, held: store.shelves() },
     };
     let node = Node::new(me, settings, seed(), clock.now());
     let (policy_sender, policies) = mpsc::channel(1);

@@ -6,7 +6,7 @@ use prost_kbr::machine::RingState;
 use prost_kbr::{Peer, RingView};
 use prost_manager::{AppState, AppStatus, Installation};
 
-use crate::admin::ask::{Install, Neighbour, PeerletStatus, RecordCounts, Status};
+use crate::admin::ask::{ContentStatus, Install, Neighbour, PeerletStatus, RecordCounts, Status};
 use crate::driver::Parts;
 
 /// The node's status now.
@@ -27,6 +27,7 @@ pub(crate) fn status(parts: &Parts, uptime: Duration) -> Status {
         usage: parts.node.usage(),
         reserved: admitted.reserved,
         totals: admitted.totals,
+        content: content(parts),
         installs: parts.node.installations().map(install).collect(),
         refusals: parts.node.stats().refusals.iter().map(|(why, count)| (why.name().to_owned(), *count)).collect(),
         records: records(parts),
@@ -79,6 +80,11 @@ fn peerlet(app: AppStatus) -> PeerletStatus {
         reserved: app.reserved,
         usage: app.usage,
     }
+}
+
+fn content(parts: &Parts) -> ContentStatus {
+    let stats = parts.node.content_stats();
+    ContentStatus { bytes: stats.bytes, most_bytes: stats.most_bytes, applications: stats.applications }
 }
 
 fn install(installation: &Installation) -> Install {

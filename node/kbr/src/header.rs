@@ -23,7 +23,8 @@ pub enum Dispatch {
     EndNode,
 }
 
-/// The name of an application: 1 to 64 bytes of `a-z`, `0-9`, `.` and `-`.
+/// The name of an application: 1 to 64 bytes of `a-z`, `0-9`, `.` and `-`. One that begins with `.` is the node's own, and
+/// may have a byte more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AppName(String);
@@ -34,6 +35,14 @@ pub struct AppName(String);
 pub struct BadAppName;
 
 impl AppName {
+    /// What the names begin with that no package can have: the node keeps records of its own under them.
+    pub const RESERVED: char = '.';
+
+    /// Whether no package can have it.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(AppName::RESERVED)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -45,11 +54,8 @@ impl TryFrom<String> for AppName {
 
     fn try_from(name: String) -> Result<AppName, BadAppName> {
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
-        if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(legal) {
-            Ok(AppName(name))
-        } else {
-            Err(BadAppName)
-        }
+        let most = MAX_NAME + usize::from(name.len() > 1 && name.starts_with(AppName::RESERVED));
+        if (1..=most).contains(&name.len()) && name.bytes().all(legal) { Ok(AppName(name)) } else { Err(BadAppName) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use prost_contract::{Effect, Event, Start, Verdict};
 use prost_kbr::{AppId, NodeId, Refusal, Time};
-use prost_package::{Grant, Manifest, Package};
+use prost_package::{Chunks, Grant, Manifest, Package};
 
 use crate::fetch::Fetch;
 use crate::ledger::{Allowance, LogBudget, Recent, Usage};
@@ -116,6 +116,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone)]
 pub(crate) struct Code {
     pub(crate) package: Package,
+    /// What others need to check each chunk of it.
+    pub(crate) chunks: Chunks,
     pub(crate) grant: Grant,
     /// The header that its messages carry, encoded once.
     pub(crate) header: Bytes,

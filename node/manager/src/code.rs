@@ -6,19 +6,18 @@ use prost_package::Digest;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-/// Bytes of one chunk of a component.
-pub(crate) const CHUNK: usize = 32 << 10;
+pub(crate) use prost_package::chunks::CHUNK;
 
 /// A frame between two peerlet managers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CodeMessage {
     /// Do you run this application? If so, its manifest.
     GetManifest { request: u64, app: AppId },
-    /// The signed manifest; none where the sender does not run the application.
-    Manifest { request: u64, envelope: Option<ByteBuf> },
-    /// A piece of a component, at most [`CHUNK`] bytes from `offset`.
+    /// The signed manifest and the values of the component's chunks; none where the sender does not run the application.
+    Manifest { request: u64, envelope: Option<ByteBuf>, chunks: Option<ByteBuf> },
+    /// The chunk of a component that begins at `offset`, a multiple of [`CHUNK`].
     GetChunk { request: u64, digest: Digest, offset: u64 },
-    /// The piece; none where the sender does not have the component.
+    /// The chunk; none where the sender does not have the component.
     Chunk { request: u64, offset: u64, bytes: Option<ByteBuf> },
 }
 

@@ -1,11 +1,14 @@
-//! Fetching one application: its manifest, then its code, from one node after the other.
+//! Fetching one application: its manifest, then its code, from one node after the other, or from the ring's store of code.
+//!
+//! Whoever gives the manifest gives the values of the component's chunks too, which must lead to the digest in it. From
+//! then on a wrong chunk is found as it comes, and chunks of several sources fit together.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use prost_kbr::{AppId, NodeId, Peer, Refusal, Time};
-use prost_package::{Manifest, Package, SignedManifest};
+use prost_package::{Chunks, Digest, Manifest, Package, SignedManifest};
 use serde_bytes::ByteBuf;
 
 use crate::code::{CHUNK, CodeMessage};
@@ -18,26 +21,48 @@ const MAX_SOURCES: usize = 12;
 const WINDOW: usize = 8;
 /// How long one node may be silent before the next is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the store may be silent, in which several nodes are asked for each piece.
+const STORE_PATIENCE: Duration = Duration::from_secs(4);
 /// How long it may bring nothing before it is given up: the messages that wait must have time to go elsewhere.
 const STALLED: Duration = Duration::from_secs(5);
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Who may give the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supplier {
+    Node(Peer, Source),
+    /// The ring's store of code.
+    Store,
+}
+
+/// Whom to ask next.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Node(Peer, CodeMessage),
+    /// The store, for the package with this component.
+    Store(Digest),
+}
 
 /// The progress of one fetch. Nodes are asked in turn, each for the manifest and then for the chunks that are missing:
 /// what came from one that fell silent is kept where the next has the same code.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
     app: AppId,
-    sources: VecDeque<(Peer, Source)>,
+    sources: VecDeque<Supplier>,
+    /// What the message says that the code is.
+    digest: Option<Digest>,
     asked: usize,
-    current: Option<(Peer, Source)>,
+    current: Option<Supplier>,
     request: u64,
     awaits_manifest: bool,
     /// The manifest that was judged well.
     manifest: Option<SignedManifest>,
+    /// The values of its component's chunks.
+    list: Option<Chunks>,
+    /// Those that came with a manifest that is not judged yet, and of which component they are.
+    offered: Option<(Digest, Chunks)>,
     chunks: BTreeMap<u64, Bytes>,
-    /// Whether some chunks came from a node before the current one.
-    mixed: bool,
     next_offset: u64,
     outstanding: usize,
     quiet_since: Time,
@@ -57,24 +82,26 @@ pub(crate) enum Progress {
     Going,
     /// A manifest is here: judge it, then call [`Fetch::accept`] or ask the next node.
     Manifest(Box<SignedManifest>),
-    /// All is here and the digest is right.
-    Complete(Box<Package>, Peer, Source),
+    /// All is here and the digest is right. The node is the one that gave the rest of it.
+    Complete(Box<Package>, Option<NodeId>, Source),
     /// This node has no more to give: ask the next one.
     Exhausted,
 }
 
 impl Fetch {
-    pub(crate) fn new(app: AppId, sources: Vec<(Peer, Source)>, now: Time) -> Fetch {
+    pub(crate) fn new(app: AppId, sources: Vec<Supplier>, digest: Option<Digest>, now: Time) -> Fetch {
         Fetch {
             app,
             sources: sources.into(),
+            digest,
             asked: 0,
             current: None,
             request: 0,
             awaits_manifest: false,
             manifest: None,
+            list: None,
+            offered: None,
             chunks: BTreeMap::new(),
-            mixed: false,
             next_offset: 0,
             outstanding: 0,
             quiet_since: now,
@@ -86,21 +113,30 @@ impl Fetch {
     }
 
     /// The question to the next node; none where no more are to be asked.
-    pub(crate) fn ask_next(&mut self, request: u64, now: Time) -> Option<(Peer, CodeMessage)> {
+    pub(crate) fn ask_next(&mut self, request: u64, now: Time) -> Option<Asked> {
         self.current = None;
         if self.asked >= MAX_SOURCES || now >= self.end() {
             return None;
         }
-        let (peer, source) = self.sources.pop_front()?;
-        self.asked += 1;
-        self.current = Some((peer, source));
-        self.request = request;
-        self.awaits_manifest = true;
-        self.mixed = !self.chunks.is_empty();
-        self.outstanding = 0;
-        self.next_offset = 0;
-        self.quiet_since = now;
-        Some((peer, CodeMessage::GetManifest { request, app: self.app.clone() }))
+        let known = self.digest.or_else(|| self.manifest().map(|manifest| manifest.component.digest));
+        loop {
+            let supplier = self.sources.pop_front()?;
+            let asked = match (supplier, known) {
+                (Supplier::Node(peer, _), _) => {
+                    Asked::Node(peer, CodeMessage::GetManifest { request, app: self.app.clone() })
+                }
+                (Supplier::Store, Some(digest)) => Asked::Store(digest),
+                (Supplier::Store, None) => continue,
+            };
+            self.asked += 1;
+            self.current = Some(supplier);
+            self.request = request;
+            self.awaits_manifest = true;
+            self.outstanding = 0;
+            self.next_offset = 0;
+            self.quiet_since = now;
+            return Some(asked);
+        }
     }
 
     /// An answer to a manifest question; `None` for answers that were not asked for, or not from this node.
@@ -108,30 +144,48 @@ impl Fetch {
         &mut self,
         from: NodeId,
         request: u64,
-        envelope: Option<ByteBuf>,
+        offer: Option<(ByteBuf, ByteBuf)>,
         now: Time,
     ) -> Option<Progress> {
         if !self.expects(from, request) || !self.awaits_manifest {
             return None;
         }
-        self.awaits_manifest = false;
-        self.quiet_since = now;
-        let Some(envelope) = envelope else { return Some(Progress::Exhausted) };
-        let verified = SignedManifest::verify(envelope.into_vec().into());
-        let Some(manifest) = verified.ok().filter(|manifest| manifest.manifest().app() == self.app) else {
+        let Some((envelope, list)) = offer else { return Some(Progress::Exhausted) };
+        let verified = SignedManifest::verify(envelope.into_vec().into()).ok();
+        let manifest = verified.filter(|manifest| manifest.manifest().app() == self.app);
+        let offer = manifest.and_then(|manifest| {
+            let chunks = Chunks::verify(&list, &manifest.manifest().component)?;
+            Some((manifest, chunks))
+        });
+        let Some((manifest, chunks)) = offer else {
             self.bad = true;
             return Some(Progress::Exhausted);
         };
-        let known = self.manifest.as_ref() == Some(&manifest);
-        Some(if known { Progress::Going } else { Progress::Manifest(Box::new(manifest)) })
+        Some(self.on_offer(manifest, chunks, now))
+    }
+
+    /// A manifest of this application, with the values of its component's chunks, both checked.
+    pub(crate) fn on_offer(&mut self, manifest: SignedManifest, chunks: Chunks, now: Time) -> Progress {
+        self.awaits_manifest = false;
+        self.quiet_since = now;
+        if self.manifest.as_ref() == Some(&manifest) {
+            self.list = Some(chunks);
+            return Progress::Going;
+        }
+        self.offered = Some((manifest.manifest().component.digest, chunks));
+        Progress::Manifest(Box::new(manifest))
     }
 
     /// The manifest was judged well. Chunks of other code are of no use any more.
     pub(crate) fn accept(&mut self, manifest: SignedManifest) {
         let digest = |manifest: &SignedManifest| manifest.manifest().component.digest;
-        if self.manifest.as_ref().map(digest) != Some(digest(&manifest)) {
+        let accepted = digest(&manifest);
+        if self.manifest.as_ref().map(digest) != Some(accepted) {
             self.chunks.clear();
-            self.mixed = false;
+            self.list = None;
+        }
+        if let Some((_, chunks)) = self.offered.take().filter(|(offered, _)| *offered == accepted) {
+            self.list = Some(chunks);
         }
         self.manifest = Some(manifest);
     }
@@ -163,10 +217,9 @@ impl Fetch {
         if !self.expects(from, request) || self.awaits_manifest || offset >= self.next_offset {
             return None;
         }
-        let size = self.manifest.as_ref()?.manifest().component.size;
         let Some(bytes) = bytes else { return Some(Progress::Exhausted) };
-        let wanted = size.checked_sub(offset)?.min(CHUNK as u64);
-        if !offset.is_multiple_of(CHUNK as u64) || bytes.len() as u64 != wanted {
+        let index = usize::try_from(offset / CHUNK as u64).ok()?;
+        if !offset.is_multiple_of(CHUNK as u64) || !self.list.as_ref()?.is_chunk(index, &bytes) {
             self.bad = true;
             return Some(Progress::Exhausted);
         }
@@ -174,15 +227,28 @@ impl Fetch {
             return None;
         }
         self.outstanding = self.outstanding.saturating_sub(1);
-        self.chunks.insert(offset, bytes.into_vec().into());
+        Some(self.take(index, bytes.into_vec().into(), now))
+    }
+
+    /// A chunk that has the value that it should have.
+    pub(crate) fn take(&mut self, index: usize, bytes: Bytes, now: Time) -> Progress {
+        self.chunks.insert((index * CHUNK) as u64, bytes);
         self.quiet_since = now;
         self.useful = now;
-        Some(if self.chunks.len() as u64 == size.div_ceil(CHUNK as u64) { self.assemble() } else { Progress::Going })
+        let whole = self.list.as_ref().is_some_and(|list| self.chunks.len() == list.count());
+        if whole { self.assemble() } else { Progress::Going }
+    }
+
+    /// What the store is to give, where it is asked: the number of the question, the chunks, and those that are missing.
+    pub(crate) fn wanted_of_store(&self) -> Option<(u64, Chunks, Vec<usize>)> {
+        let (Some(Supplier::Store), Some(list)) = (self.current, &self.list) else { return None };
+        let missing = |index: &usize| !self.chunks.contains_key(&((index * CHUNK) as u64));
+        Some((self.request, list.clone(), (0..list.count()).filter(missing).collect()))
     }
 
     /// Questions for the chunks that are missing, as many as the window has room for.
     pub(crate) fn ask_chunks(&mut self) -> Vec<(Peer, CodeMessage)> {
-        let (Some(manifest), Some((peer, _))) = (&self.manifest, self.current) else { return Vec::new() };
+        let (Some(manifest), Some(Supplier::Node(peer, _))) = (&self.manifest, self.current) else { return Vec::new() };
         let component = &manifest.manifest().component;
         let mut questions = Vec::new();
         while self.outstanding < WINDOW && self.next_offset < component.size {
@@ -204,7 +270,8 @@ impl Fetch {
 
     /// When the node or the URL being asked will have been silent for too long.
     pub(crate) fn deadline(&self) -> Time {
-        self.urls.deadline().unwrap_or_else(|| (self.quiet_since + PATIENCE).min(self.end()))
+        let patience = if self.current == Some(Supplier::Store) { STORE_PATIENCE } else { PATIENCE };
+        self.urls.deadline().unwrap_or_else(|| (self.quiet_since + patience).min(self.end()))
     }
 
     /// When all of it is given up, unless something comes.
@@ -235,28 +302,30 @@ impl Fetch {
 
     /// Whether this node is being asked.
     pub(crate) fn asks(&self, node: NodeId) -> bool {
-        self.current.is_some_and(|(peer, _)| peer.id == node)
+        matches!(self.current, Some(Supplier::Node(peer, _)) if peer.id == node)
     }
 
     fn expects(&self, from: NodeId, request: u64) -> bool {
         request == self.request && self.asks(from)
     }
 
-    /// Joins the chunks. Where they are not the code and came from several nodes, nobody knows whose is wrong: the
-    /// current one is asked for all of it.
+    /// Joins the chunks.
     fn assemble(&mut self) -> Progress {
-        let (Some(manifest), Some((peer, source))) = (self.manifest.clone(), self.current) else {
+        let (Some(manifest), Some(supplier)) = (self.manifest.clone(), self.current) else {
             return Progress::Exhausted;
         };
         let mut component = Vec::with_capacity(self.chunks.values().map(Bytes::len).sum());
         std::mem::take(&mut self.chunks).values().for_each(|chunk| component.extend_from_slice(chunk));
         match Package::new(manifest, component.into()) {
-            Ok(package) => Progress::Complete(Box::new(package), peer, source),
+            Ok(package) => {
+                let (peer, source) = match supplier {
+                    Supplier::Node(peer, source) => (Some(peer.id), source),
+                    Supplier::Store => (None, Source::ContentStore),
+                };
+                Progress::Complete(Box::new(package), peer, source)
+            }
             Err(_) => {
                 self.bad = true;
-                if self.mixed {
-                    self.sources.push_front((peer, source));
-                }
                 Progress::Exhausted
             }
         }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use prost_contract::{CONTRACT, LogLevel};
 use prost_kbr::{AppId, Header, NodeId, Refusal};
-use prost_package::{Decision, Grant, Locator, Manifest, Package, Resources};
+use prost_package::{Chunks, Decision, Grant, Locator, Manifest, Package, Resources};
 
 use crate::app::{Code, Phase};
 use crate::io::{InstallFailure, Output};
@@ -50,9 +50,9 @@ impl Node {
         };
         let locator = Locator::Digest(package.manifest.manifest().component.digest).to_string();
         let header = Header { app: id.clone(), locator }.encode();
-        let now = self.now;
+        let (now, chunks) = (self.now, Chunks::of(&package.component));
         let Some(app) = self.apps.get_mut(id) else { return };
-        app.set_code(Code { package, grant, header, source, from, saved: false, recorded: false }, now);
+        app.set_code(Code { package, chunks, grant, header, source, from, saved: false, recorded: false }, now);
         self.start_compile(id);
     }
 
@@ -95,6 +95,8 @@ impl Node {
             self.outbox.push_back(Output::Installed { request, result: Ok(id.clone()) });
         }
         app.started = true;
+        self.plan_renewal(id);
+        let Some(app) = self.apps.get_mut(id) else { return };
         if let Some(code) = &app.code {
             self.admission.shrink(id, Resources::of(&code.grant.budgets));
         }

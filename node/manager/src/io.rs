@@ -7,6 +7,7 @@ use prost_contract::{Change, Context, Event, Execution, LogLevel};
 use prost_kbr::{AppId, Dispatch, Failure, Header, Key, Message, NodeId, Outcome, Peer, Refusal};
 use prost_package::{Grant, Package, Policy, SignedManifest, Url};
 
+use crate::content::{PublishFailure, Published};
 use crate::records::{Found, Look};
 
 /// What can happen to a node.
@@ -16,6 +17,13 @@ pub enum Input {
     Ring(prost_kbr::Input),
     /// The operator installs a package here. Answered by [`Output::Installed`].
     Install {
+        /// Comes back in the answer.
+        request: u64,
+        /// The package, checked.
+        package: Package,
+    },
+    /// A package is put into the ring's store of code, whether it runs here or not. Answered by [`Output::Published`].
+    Publish {
         /// Comes back in the answer.
         request: u64,
         /// The package, checked.
@@ -264,6 +272,13 @@ pub enum Output {
         request: u64,
         /// Whether it runs.
         result: Result<AppId, InstallFailure>,
+    },
+    /// Answers [`Input::Publish`].
+    Published {
+        /// From the question.
+        request: u64,
+        /// What is in the store now.
+        result: Result<Published, PublishFailure>,
     },
     /// Answers [`Input::Remove`].
     Removed {

@@ -13,6 +13,7 @@ mod app;
 mod arrive;
 mod calls;
 mod code;
+mod content;
 mod download;
 mod effects;
 mod fetch;
@@ -29,6 +30,7 @@ mod timers;
 mod upgrade;
 
 pub use admission::Admitted;
+pub use content::{ContentSettings, ContentStats, PublishFailure, Published};
 pub use io::{CallFailure, DownloadFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
 pub use ledger::Usage;
 pub use node::{Node, Settings};

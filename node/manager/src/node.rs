@@ -15,6 +15,7 @@ use prost_package::Policy;
 use crate::admission::Admission;
 use crate::app::{App, Phase};
 use crate::calls::Calls;
+use crate::content::{Content, ContentSettings};
 use crate::download::Downloads;
 use crate::fetch::Fetch;
 use crate::io::{Input, Output, Search};
@@ -41,6 +42,8 @@ pub struct Settings {
     /// The newest version among the keyed records in the node's store, [`Version::at`](prost_contract::Version::at); zero
     /// where it has none. What this node writes is newer.
     pub newest_version: u64,
+    /// What it keeps of the code of others.
+    pub content: ContentSettings,
 }
 
 /// What a commit is for.
@@ -54,6 +57,8 @@ pub(crate) enum Committing {
     Store { app: AppId, from: Peer, request: u64 },
     /// Copies that are not needed here any more.
     Drop { app: AppId },
+    /// Pieces of code that are too old.
+    Sweep { app: AppId },
 }
 
 impl Committing {
@@ -61,7 +66,8 @@ impl Committing {
         let (Committing::Event(app)
         | Committing::Session { app, .. }
         | Committing::Store { app, .. }
-        | Committing::Drop { app }) = self;
+        | Committing::Drop { app }
+        | Committing::Sweep { app }) = self;
         app
     }
 }
@@ -89,6 +95,7 @@ pub struct Node {
     pub(crate) commits: BTreeMap<u64, Committing>,
     pub(crate) records: Records,
     pub(crate) downloads: Downloads,
+    pub(crate) content: Content,
     pub(crate) next_id: u64,
     next_request: u64,
     next_commit: u64,
@@ -104,7 +111,7 @@ impl Node {
     pub fn new(me: Peer, settings: Settings, seed: [u8; 32], now: Time) -> Node {
         let first = blake3::derive_key("prost 2026 first message id v1", &seed);
         let (head, _) = first.split_first_chunk::<8>().expect("a digest has eight bytes");
-        Node {
+        let mut node = Node {
             now,
             ring: Machine::new(me, settings.ring, seed, now),
             admission: Admission::new(settings.policy.totals()),
@@ -121,6 +128,7 @@ impl Node {
             commits: BTreeMap::new(),
             records: Records::new(settings.newest_version),
             downloads: Downloads::default(),
+            content: Content::new(settings.content),
             next_id: u64::from_be_bytes(*head) >> 1,
             next_request: 0,
             next_commit: 0,
@@ -128,7 +136,9 @@ impl Node {
             installations: VecDeque::new(),
             stats: Stats::default(),
             leaving: false,
-        }
+        };
+        node.forget_denied();
+        node
     }
 
     /// Handles one event.
@@ -138,6 +148,7 @@ impl Node {
             Input::Ring(input) => self.on_ring_input(input),
             Input::Install { request, package } => self.start_install(request, package),
             Input::Restore(package) => self.start_restore(package),
+            Input::Publish { request, package } => self.start_publish(Some(request), package),
             Input::Remove { request, app } => self.on_remove(request, &app),
             Input::Call { call, app, method, body } => self.start_call(call, &app, method, body),
             Input::Route { request, header, key, dispatch, payload } => {
@@ -162,6 +173,7 @@ impl Node {
         self.fire_timers();
         self.expire_calls();
         self.expire_fetches();
+        self.tend_content();
         let due = |app: &&App| app.runnable_at().is_some_and(|at| at <= self.now);
         let rested: Vec<AppId> = self.apps.values().filter(due).map(|app| app.id.clone()).collect();
         self.ready.extend(rested);
@@ -182,7 +194,11 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<(Time, Option<TimerKind>)> {
         let ring = self.ring.poll_timeout().map(|(at, kind)| (at, Some(kind)));
         let apps = self.apps.values().flat_map(|app| [app.fetch().map(Fetch::deadline), app.runnable_at()]).flatten();
-        let others = apps.chain(self.timers.earliest()).chain(self.calls.earliest()).chain(self.records.wake());
+        let others = apps
+            .chain(self.timers.earliest())
+            .chain(self.calls.earliest())
+            .chain(self.records.wake())
+            .chain(self.content.wake());
         let others = others.min().map(|at| (at, None));
         ring.into_iter().chain(others).min_by_key(|(at, _)| *at)
     }
@@ -268,7 +284,10 @@ impl Node {
     fn on_ring_input(&mut self, input: prost_kbr::Input) {
         match input {
             prost_kbr::Input::Leave if !std::mem::replace(&mut self.leaving, true) && self.start_farewell() => return,
-            prost_kbr::Input::Disconnected { id } => self.on_source_lost(id),
+            prost_kbr::Input::Disconnected { id } => {
+                self.on_source_lost(id);
+                self.on_holder_lost(id);
+            }
             _ => {}
         }
         self.ring.handle(self.now, input);
@@ -322,7 +341,7 @@ impl Node {
     }
 
     fn on_ended(&mut self, outcome: Outcome) {
-        if self.on_strays_owner(&outcome) {
+        if self.on_strays_owner(&outcome) || self.on_piece_found(&outcome) {
             return;
         }
         if let Some(request) = self.routes.remove(&outcome.id) {

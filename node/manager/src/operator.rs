@@ -102,6 +102,7 @@ impl Node {
     pub(crate) fn on_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
         self.forget_upgrades();
+        self.forget_denied();
         let admitted = self.admission.begin_anew(self.policy.totals());
         let shares: BTreeMap<AppId, Resources> = admitted.iter().cloned().collect();
         let others: Vec<AppId> = self.apps.keys().filter(|id| !shares.contains_key(*id)).cloned().collect();

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, NodeId, Peer, Refusal};
-use prost_package::{Decision, Locator, Resources, SignedManifest};
+use prost_package::{Chunks, Decision, Locator, Resources, SignedManifest};
 use serde_bytes::ByteBuf;
 
 use crate::app::{Answer, App, Phase, Waiting};
 use crate::code::CodeMessage;
-use crate::fetch::{self, Fetch, Progress};
+use crate::content::Want;
+use crate::fetch::{self, Asked, Fetch, Progress, Supplier};
 use crate::node::Node;
 use crate::status::Source;
 
@@ -27,13 +28,16 @@ impl Node {
         let fetching = self.apps.values().filter(asks_nodes).count();
         let refusal = match self.policy.decide_app(id) {
             Decision::Deny { .. } => Some(Refusal::Denied),
+            // Nobody can sign a package of such a name.
+            Decision::Allow { .. } if id.name.is_reserved() => Some(Refusal::BadPackage),
             Decision::Allow { .. } if fetching >= MAX_FETCHES || !self.make_room(id) => Some(Refusal::QueueFull),
             Decision::Allow { .. } => None,
         };
         if let Some(refusal) = refusal {
             return self.refuse(waiting.map_or(Answer::None, |waiting| waiting.answer), refusal);
         }
-        let fetch = Fetch::new(id.clone(), self.sources(way), self.now);
+        let digest = if let Locator::Digest(digest) = locator { Some(*digest) } else { None };
+        let fetch = Fetch::new(id.clone(), self.sources(way, digest.is_some()), digest, self.now);
         let mut app = App::new(id.clone(), Phase::Fetching(Box::new(fetch)), self.now);
         if let Some(Err(answer)) = waiting.map(|waiting| app.enqueue(waiting)) {
             return self.refuse(answer, Refusal::QueueFull);
@@ -62,24 +66,33 @@ impl Node {
     }
 
     /// Whom to ask for the code: the previous hop (ANTS, OPENARCH 1998), then the origin, then those connected, the
-    /// nearest in round-trip time first.
-    fn sources(&self, way: &[Peer]) -> Vec<(Peer, Source)> {
+    /// nearest in round-trip time first. The ring's store of code comes before these where the message says what it is,
+    /// and after them where only a manifest can.
+    fn sources(&self, way: &[Peer], is_named: bool) -> Vec<Supplier> {
         let view = self.ring.view();
         let mut known: Vec<Peer> =
             view.successors.iter().chain(&view.predecessors).chain(&view.fingers).copied().collect();
         known.sort_by_key(|peer| (view.round_trip(peer.id).unwrap_or(Duration::MAX), peer.id));
         let mut seen = BTreeSet::from([view.me.id]);
         let way = way.iter().copied().zip([Source::PreviousHop, Source::Overlay]);
-        way.chain(known.into_iter().map(|peer| (peer, Source::Overlay)))
-            .filter(|(peer, _)| seen.insert(peer.id))
-            .collect()
+        let mut new = |(peer, source): (Peer, Source)| seen.insert(peer.id).then_some(Supplier::Node(peer, source));
+        let mut sources: Vec<Supplier> = way.filter_map(&mut new).collect();
+        let at = sources.len();
+        sources.extend(known.into_iter().map(|peer| (peer, Source::Overlay)).filter_map(new));
+        sources.insert(if is_named { at } else { sources.len() }, Supplier::Store);
+        sources
     }
 
     pub(crate) fn ask_next_source(&mut self, id: &AppId) {
         let (request, now) = (self.take_request(), self.now);
         let Some(fetch) = self.fetch_of(id) else { return };
         match fetch.ask_next(request, now) {
-            Some((to, question)) => self.send_code(to, &question),
+            Some(Asked::Node(to, question)) => self.send_code(to, &question),
+            Some(Asked::Store(digest)) => {
+                if !self.start_retrieval(request, Want::Code, id, digest) {
+                    self.ask_next_source(id);
+                }
+            }
             None => self.ask_next_url(id),
         }
     }
@@ -94,7 +107,8 @@ impl Node {
             Some(CodeMessage::GetManifest { request, app }) => {
                 let code = self.apps.get(&app).and_then(|app| app.code.as_ref());
                 let envelope = code.map(|code| ByteBuf::from(code.package.manifest.bytes().to_vec()));
-                self.send_code(from, &CodeMessage::Manifest { request, envelope });
+                let chunks = code.map(|code| ByteBuf::from(code.chunks.encode()));
+                self.send_code(from, &CodeMessage::Manifest { request, envelope, chunks });
             }
             Some(CodeMessage::GetChunk { request, digest, offset }) => {
                 let mut code = self.apps.values().filter_map(|app| app.code.as_ref());
@@ -103,17 +117,19 @@ impl Node {
                 let bytes = chunk.map(|chunk| ByteBuf::from(chunk.to_vec()));
                 self.send_code(from, &CodeMessage::Chunk { request, offset, bytes });
             }
-            Some(CodeMessage::Manifest { request, envelope }) => self.on_manifest(from, request, envelope),
+            Some(CodeMessage::Manifest { request, envelope, chunks }) => {
+                self.on_manifest(from, request, envelope.zip(chunks));
+            }
             Some(CodeMessage::Chunk { request, offset, bytes }) => self.on_chunk(from, request, offset, bytes),
             None => self.stats.bad_code_frames += 1,
         }
     }
 
-    fn on_manifest(&mut self, from: Peer, request: u64, envelope: Option<ByteBuf>) {
+    fn on_manifest(&mut self, from: Peer, request: u64, offer: Option<(ByteBuf, ByteBuf)>) {
         let Some(id) = self.fetch_asking(request) else { return };
         let now = self.now;
-        let bytes = envelope.as_ref().map_or(0, |envelope| envelope.len() as u64);
-        let progress = self.fetch_of(&id).and_then(|fetch| fetch.on_manifest(from.id, request, envelope, now));
+        let bytes = offer.as_ref().map_or(0, |(envelope, chunks)| (envelope.len() + chunks.len()) as u64);
+        let progress = self.fetch_of(&id).and_then(|fetch| fetch.on_manifest(from.id, request, offer, now));
         self.charge_download(&id, bytes, progress.is_some());
         self.on_progress(&id, progress);
     }
@@ -125,6 +141,31 @@ impl Node {
         let progress = self.fetch_of(&id).and_then(|fetch| fetch.on_chunk(from.id, request, offset, bytes, now));
         self.charge_download(&id, length, progress.is_some());
         self.on_progress(&id, progress);
+    }
+
+    /// The store has the head of what is being fetched.
+    pub(crate) fn on_stored_head(&mut self, request: u64, manifest: SignedManifest, chunks: Chunks) {
+        let Some(id) = self.fetch_asking(request) else { return };
+        let now = self.now;
+        self.charge_download(&id, (manifest.bytes().len() + chunks.encode().len()) as u64, true);
+        let progress = self.fetch_of(&id).map(|fetch| fetch.on_offer(manifest, chunks, now));
+        self.on_progress(&id, progress);
+    }
+
+    /// The store has a chunk of what is being fetched.
+    pub(crate) fn on_stored_chunk(&mut self, request: u64, index: usize, bytes: Bytes) {
+        let Some(id) = self.fetch_asking(request) else { return };
+        let now = self.now;
+        self.charge_download(&id, bytes.len() as u64, true);
+        let progress = self.fetch_of(&id).map(|fetch| fetch.take(index, bytes, now));
+        self.on_progress(&id, progress);
+    }
+
+    /// The store does not have all of what is being fetched.
+    pub(crate) fn on_store_exhausted(&mut self, request: u64) {
+        if let Some(id) = self.fetch_asking(request) {
+            self.ask_next_source(&id);
+        }
     }
 
     /// What was asked for is charged to the application, whether it was of use or not; what others send unasked is not.
@@ -140,7 +181,7 @@ impl Node {
             Some(Progress::Going) => self.ask_chunks(id),
             Some(Progress::Exhausted) => self.ask_next_source(id),
             Some(Progress::Manifest(manifest)) => self.on_new_manifest(id, *manifest),
-            Some(Progress::Complete(package, peer, source)) => self.on_fetched(id, *package, source, Some(peer.id)),
+            Some(Progress::Complete(package, peer, source)) => self.on_fetched(id, *package, source, peer),
         }
     }
 
@@ -168,6 +209,9 @@ impl Node {
     }
 
     fn ask_chunks(&mut self, id: &AppId) {
+        if let Some((request, chunks, wanted)) = self.fetch_of(id).and_then(|fetch| fetch.wanted_of_store()) {
+            return self.retrieve_chunks(request, &chunks, wanted);
+        }
         let questions = self.fetch_of(id).map(Fetch::ask_chunks).unwrap_or_default();
         for (to, question) in questions {
             self.send_code(to, &question);
@@ -197,7 +241,7 @@ impl Node {
         chosen.map(|app| app.id.clone()).collect()
     }
 
-    fn fetch_asking(&self, request: u64) -> Option<AppId> {
+    pub(crate) fn fetch_asking(&self, request: u64) -> Option<AppId> {
         let asked = |app: &&App| app.fetch().is_some_and(|fetch| fetch.request() == request);
         self.apps.values().find(asked).map(|app| app.id.clone())
     }

@@ -158,8 +158,10 @@ impl Node {
     pub(crate) fn on_committed(&mut self, commit: u64, result: Result<u64, NotDurable>) {
         let Some(committing) = self.commits.remove(&commit) else { return };
         let id = committing.app().clone();
-        if let (Ok(used), Some(app)) = (result, self.apps.get_mut(&id)) {
-            app.usage.storage_bytes = used;
+        match (result, self.apps.get_mut(&id)) {
+            (Ok(used), Some(app)) => app.usage.storage_bytes = used,
+            (Ok(used), None) => self.note_pieces(&id, used),
+            (Err(NotDurable), _) => {}
         }
         let Committing::Event(_) = committing else { return self.on_records_committed(committing, result.is_ok()) };
         match result {

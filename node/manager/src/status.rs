@@ -16,13 +16,16 @@ pub enum Source {
     PreviousHop,
     /// Another node.
     Overlay,
+    /// The ring's store of code, from several nodes.
+    ContentStore,
     /// The URL that a message named.
     Url,
 }
 
 impl Source {
     /// Every source, in a fixed order.
-    pub const ALL: [Source; 4] = [Source::Local, Source::PreviousHop, Source::Overlay, Source::Url];
+    pub const ALL: [Source; 5] =
+        [Source::Local, Source::PreviousHop, Source::Overlay, Source::ContentStore, Source::Url];
 
     /// The kebab-case name, as in metrics and JSON.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Source {
             Source::Local => "local",
             Source::PreviousHop => "previous-hop",
             Source::Overlay => "overlay",
+            Source::ContentStore => "content-store",
             Source::Url => "url",
         }
     }
@@ -44,7 +48,7 @@ pub struct Installation {
     pub version: String,
     /// Where the code came from.
     pub source: Source,
-    /// The node it came from, where it came from one.
+    /// The node it came from; none where it is this one, where they were several, or where it was no node.
     pub peer: Option<NodeId>,
     /// Bytes of manifest and component.
     pub bytes: u64,

@@ -10,7 +10,7 @@ use prost_kbr::{AppId, Header, NodeId, Peer, Refusal, Time};
 use prost_package::{Digest, Locator, Manifest, Package, Resources};
 
 use crate::app::{Code, Phase};
-use crate::fetch::Fetch;
+use crate::fetch::{Fetch, Supplier};
 use crate::io::InstallFailure;
 use crate::node::Node;
 use crate::status::Source;
@@ -72,7 +72,8 @@ impl Node {
         let mut sources = vec![(origin, Source::Overlay), (previous, Source::PreviousHop)];
         sources.retain(|(peer, source)| peer.id != me && (peer.id != previous.id || *source == Source::PreviousHop));
         app.upgrade.not_before = now + ASK_AGAIN;
-        app.upgrade.fetch = Some(Box::new(Fetch::new(header.app.clone(), sources, now)));
+        let sources = sources.into_iter().map(|(peer, source)| Supplier::Node(peer, source)).collect();
+        app.upgrade.fetch = Some(Box::new(Fetch::new(header.app.clone(), sources, None, now)));
         self.ask_next_source(&header.app);
     }
 

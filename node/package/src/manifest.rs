@@ -185,6 +185,7 @@ impl Manifest {
             if good { Ok(()) } else { Err(ManifestError::Field { field, problem: problem.to_owned() }) }
         };
         in_range("format", self.format == FORMAT, "is not 1")?;
+        in_range("name", !self.name.is_reserved(), "begins with '.', as only the node's own do")?;
         in_range("version", self.version.to_string().len() <= MAX_VERSION, "is longer than 64 bytes")?;
         let size = self.component.size;
         in_range("component", (1..=Package::MAX_COMPONENT).contains(&size), "is empty or larger than 16 MiB")?;

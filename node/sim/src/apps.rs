@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost_contract::{Execution, Records};
 use prost_kbr::{AppId, NodeId, Refusal};
-use prost_manager::RunEvent;
+use prost_manager::{ContentSettings, RunEvent};
 use prost_package::{Grant, Package, Policy};
 
 /// The records of an application on a node, as its handlers read them.
@@ -65,6 +65,8 @@ pub struct Applications {
     pub commit: Duration,
     /// Packages that stand at URLs. At all others nothing does.
     pub pages: BTreeMap<String, Package>,
+    /// Bytes of others' code that every node keeps for the ring.
+    pub content_bytes: u64,
 }
 
 impl Applications {
@@ -82,8 +84,13 @@ impl Applications {
 
     /// Every node runs what anybody provides, with what it asks for.
     pub fn new(runtime: Box<dyn Runtime>) -> Applications {
-        let policy = Arc::new(Policy::default_only(true));
-        Applications { runtime, policy, commit: Applications::COMMIT, pages: BTreeMap::new() }
+        Applications {
+            runtime,
+            policy: Arc::new(Policy::default_only(true)),
+            commit: Applications::COMMIT,
+            pages: BTreeMap::new(),
+            content_bytes: ContentSettings::DEFAULT_BYTES,
+        }
     }
 
     /// The time that so much fuel takes, in microseconds.
@@ -102,6 +109,7 @@ impl fmt::Debug for Applications {
         f.debug_struct("Applications")
             .field("policy", &self.policy)
             .field("commit", &self.commit)
+            .field("content_bytes", &self.content_bytes)
             .finish_non_exhaustive()
     }
 }

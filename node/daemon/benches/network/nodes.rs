@@ -117,6 +117,7 @@ async fn middle(
         policy: Arc::new(Policy::default_only(true)),
         wall_origin_ms: clock.wall_origin_ms(),
         newest_version: store.newest_version(),
+        content: prost_manager::ContentSettings::default(),
     };
     let node = Node::new(me, settings, [3; 32], clock.now());
     let (looked_sender, looked) = mpsc::channel(1);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use prost_kbr::{AppId, Dispatch, Header, Key, NodeId, Outcome, Peer};
-use prost_manager::{CallFailure, InstallFailure, Search, Usage};
+use prost_manager::{CallFailure, InstallFailure, PublishFailure, Published, Search, Usage};
 use prost_package::{Package, Resources};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -21,6 +21,8 @@ pub enum Ask {
     Neighbours(Peer, oneshot::Sender<Option<Lists>>),
     /// Install a package here.
     Install(Box<Package>, oneshot::Sender<Result<AppId, InstallFailure>>),
+    /// Put a package into the ring's store of code.
+    Publish(Box<Package>, oneshot::Sender<Result<Published, PublishFailure>>),
     /// Remove an application, by name or full id, with its records.
     Remove(String, oneshot::Sender<Result<AppId, CallFailure>>),
     /// Ask an application something.
@@ -83,6 +85,8 @@ pub struct Status {
     pub reserved: Resources,
     /// What the node gives all applications together.
     pub totals: Resources,
+    /// What it keeps of the code of others.
+    pub content: ContentStatus,
     /// The latest installations, oldest first.
     pub installs: Vec<Install>,
     /// Refusals to run an application, by reason.
@@ -104,6 +108,30 @@ pub struct RecordCounts {
     pub dropped: u64,
     /// Whether records of keys that the node is responsible for are still on their way to it.
     pub settling: bool,
+}
+
+/// What a node keeps of the ring's store of code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentStatus {
+    /// Bytes.
+    pub bytes: u64,
+    /// Bytes that it may take.
+    pub most_bytes: u64,
+    /// Applications of which it has some.
+    pub applications: usize,
+}
+
+/// A package that was published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedStatus {
+    /// The application's full id.
+    pub app: String,
+    /// Its code's locator, `blake3:` and the component's digest.
+    pub locator: String,
+    /// Pieces that it was cut into.
+    pub pieces: usize,
+    /// Copies of the piece that has the fewest.
+    pub copies: usize,
 }
 
 /// A node that this one knows.
@@ -142,7 +170,7 @@ pub struct Install {
     pub app: String,
     /// Its version.
     pub version: String,
-    /// `local`, `previous-hop`, `overlay` or `url`.
+    /// `local`, `previous-hop`, `overlay`, `content-store` or `url`.
     pub from: String,
     /// The node that the code came from.
     pub peer: Option<NodeId>,

@@ -15,13 +15,13 @@ use bytes::Bytes;
 use prost_kbr::header::BadAppId;
 use prost_kbr::wire::MAX_PAYLOAD;
 use prost_kbr::{AppId, Dispatch, Failure, Header, Key, MAX_PATHS, Peer, Refusal};
-use prost_manager::{CallFailure, InstallFailure, Search};
+use prost_manager::{CallFailure, InstallFailure, PublishFailure, Search};
 use prost_package::{Locator, Package};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::ask::{Ask, Status};
+use super::ask::{Ask, PublishedStatus, Status};
 use super::guard;
 use super::token::Token;
 use crate::metrics::Metrics;
@@ -64,6 +64,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/api/v1/peerlets", get(peerlets))
         .route("/api/v1/peerlets", post(install).layer(DefaultBodyLimit::max(MAX_PACKAGE)))
         .route("/api/v1/peerlets/{app}", delete(remove))
+        .route("/api/v1/content", post(publish).layer(DefaultBodyLimit::max(MAX_PACKAGE)))
         .route("/api/v1/apps/{app}/{method}", post(call))
         .route("/api/v1/messages/{app}", post(send))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here", "see GET /api/v1/status") })
@@ -183,10 +184,7 @@ async fn peerlets(State(interface): Asked) -> Result<Response, Problem> {
 }
 
 async fn install(State(interface): Asked, request: Request) -> Result<Response, Problem> {
-    let body = body(request, MAX_PACKAGE).await?;
-    let package = Package::decode(body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, error.to_string(), "make one with 'prost peerlet sign'")
-    })?;
+    let package = package(request).await?;
     let installed = ask(&interface, |reply| Ask::Install(Box::new(package), reply)).await?;
     let app = installed.map_err(|failure| {
         let (status, hint) = match &failure {
@@ -202,6 +200,36 @@ async fn install(State(interface): Asked, request: Request) -> Result<Response, 
         Problem::new(status, failure.to_string(), hint)
     })?;
     Ok(Json(json!({ "app": app.to_string() })).into_response())
+}
+
+async fn package(request: Request) -> Result<Package, Problem> {
+    let body = body(request, MAX_PACKAGE).await?;
+    Package::decode(body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string(), "make one with 'prost peerlet sign'"))
+}
+
+async fn publish(State(interface): Asked, request: Request) -> Result<Response, Problem> {
+    let package = package(request).await?;
+    let locator = Locator::Digest(package.manifest.manifest().component.digest).to_string();
+    let answer = ask(&interface, |reply| Ask::Publish(Box::new(package), reply)).await?;
+    let published = answer.map_err(|failure| {
+        let (status, hint) = match &failure {
+            PublishFailure::BadPackage(_) => (StatusCode::BAD_REQUEST, "sign it anew with 'prost peerlet sign'"),
+            PublishFailure::Busy => (StatusCode::SERVICE_UNAVAILABLE, "try again"),
+            PublishFailure::NotJoined => (StatusCode::SERVICE_UNAVAILABLE, "see 'prost status'"),
+            PublishFailure::Full => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "raise content_bytes on the nodes of the ring, or wait: code is kept for a day",
+            ),
+            PublishFailure::Refused(_) => (StatusCode::FORBIDDEN, "see the policies of the ring's nodes"),
+            PublishFailure::Unreachable => {
+                (StatusCode::GATEWAY_TIMEOUT, "try again: what is there already goes quickly")
+            }
+        };
+        Problem::new(status, failure.to_string(), hint)
+    })?;
+    let (app, pieces, copies) = (published.app.to_string(), published.pieces, published.copies);
+    Ok(Json(PublishedStatus { app, locator, pieces, copies }).into_response())
 }
 
 async fn remove(State(interface): Asked, Path(app): Path<String>) -> Result<Response, Problem> {

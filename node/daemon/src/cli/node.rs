@@ -44,6 +44,9 @@ pub(super) struct NodeArgs {
     /// Most connections that routing keeps: to neighbours, fingers, and nodes whose finger this one is [default: 64].
     #[arg(long, value_name = "COUNT")]
     connections: Option<OsString>,
+    /// Bytes that the ring's store of code may take here; 0 keeps none [default: 268435456].
+    #[arg(long, value_name = "COUNT")]
+    content_bytes: Option<OsString>,
     /// Private key of the node [default: node.key in the data directory].
     #[arg(long, value_name = "FILE")]
     key: Option<OsString>,
@@ -93,6 +96,7 @@ impl NodeArgs {
             ("ring", &self.ring),
             ("successors", &self.successors),
             ("connections", &self.connections),
+            ("content_bytes", &self.content_bytes),
             ("key", &self.key),
             ("cert", &self.cert),
             ("ca", &self.ca),

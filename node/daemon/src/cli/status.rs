@@ -44,6 +44,13 @@ fn print(status: &Status) -> Result<(), Failure> {
     output::line(format!("version      {}", status.version))?;
     output::line(format!("uptime       {:.0} s", status.uptime_s))?;
     output::line(format!("connections  {}", status.connections))?;
+    let content = &status.content;
+    output::line(format!(
+        "code store   {} of {}, {} applications",
+        output::size(content.bytes),
+        output::size(content.most_bytes),
+        content.applications
+    ))?;
     for (refusal, count) in &status.refusals {
         output::line(format!("refused      {count} x {refusal}"))?;
     }

@@ -15,6 +15,7 @@ mod values;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use prost_manager::ContentSettings;
 use prost_package::Policy;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -42,6 +43,8 @@ pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// Bounds of the successor list, as the routing layer has them.
 const SUCCESSORS: std::ops::RangeInclusive<u64> = 2..=64;
 const CONNECTIONS: std::ops::RangeInclusive<u64> = 8..=256;
+/// Up to a tebibyte.
+const CONTENT_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,8 @@ pub struct Config {
     pub successors: usize,
     /// Most connections that routing keeps, 8 to 256.
     pub connections: usize,
+    /// Bytes that the ring's store of code may take here; zero keeps none.
+    pub content_bytes: u64,
     /// Key, certificate and authority.
     pub identity: IdentityFiles,
     /// The policy file; none where the default applies.
@@ -108,6 +113,9 @@ impl Config {
             ring: sources.read("ring", ring_name)?.unwrap_or_else(|| DEFAULT_RING.to_owned()),
             connections: sources.read("connections", |found| values::number(found, CONNECTIONS))?.unwrap_or(64)
                 as usize,
+            content_bytes: sources
+                .read("content_bytes", |found| values::number(found, CONTENT_BYTES))?
+                .unwrap_or(ContentSettings::DEFAULT_BYTES),
             successors: sources.read("successors", |found| values::number(found, SUCCESSORS))?.unwrap_or(16) as usize,
             identity: IdentityFiles::find(sources, &data_dir)?,
             policy_file,

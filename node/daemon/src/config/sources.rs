@@ -11,7 +11,7 @@ use super::error::ConfigError;
 use super::values;
 
 /// The name of every setting.
-pub const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 19] = [
     "admin_allow_remote",
     "admin_listen",
     "admin_token_file",
@@ -20,6 +20,7 @@ pub const KEYS: [&str; 18] = [
     "ca",
     "cert",
     "connections",
+    "content_bytes",
     "data_dir",
     "key",
     "listen",

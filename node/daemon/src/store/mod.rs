@@ -116,6 +116,13 @@ impl Store {
         self.shared.state().newest_version
     }
 
+    /// The shelves of code that there is something on, with the bytes that each uses.
+    pub fn shelves(&self) -> Vec<(AppId, u64)> {
+        let state = self.shared.state();
+        let shelves = state.apps.iter().filter(|(app, _)| app.name.is_reserved());
+        shelves.map(|(app, number)| (app.clone(), state.used.get(number).copied().unwrap_or(0))).collect()
+    }
+
     /// Bytes that an application's records use, as [`record_bytes`](prost_contract::record_bytes) counts them, pending
     /// changes included. Expired records count until they have been swept.
     pub fn used(&self, app: &AppId) -> u64 {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost_contract::{Entry, Kept, Point, TOMBSTONE_MS, Version};
 use prost_kbr::{AppId, Interval, Key, Refusal};
+use prost_package::Piece;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -17,8 +18,8 @@ pub(crate) const MAX_ENTRIES: usize = 512;
 pub(crate) const MAX_RECORDS: usize = 64;
 /// Bytes of values in one frame, but for the first.
 pub(crate) const MAX_BYTES: usize = 256 << 10;
-/// Applications in a summary: as many as a node knows.
-const MAX_APPS: usize = 256;
+/// Applications in a summary: as many as a node knows, and as many shelves of code.
+const MAX_APPS: usize = 512;
 /// Longest name of a record: as [`Limits::default`](prost_contract::Limits::default) has it.
 const MAX_NAME: usize = 512;
 /// Longest value, likewise.
@@ -68,10 +69,20 @@ impl Record {
         Record { point, version: kept.version, value, expires: kept.expires }
     }
 
-    /// None where it is out of bounds.
-    pub(crate) fn into_kept(self, now_ms: u64) -> Option<(Point, Kept)> {
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The value; none of a deletion.
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(|value| value.as_slice())
+    }
+
+    /// The record of an application as it is kept; none where it is out of bounds.
+    pub(crate) fn into_kept(self, app: &AppId, now_ms: u64) -> Option<(Point, Kept)> {
+        let most = if app.name.is_reserved() { Piece::MAX } else { MAX_VALUE };
         let value = self.value.map(|value| Bytes::from(value.into_vec()));
-        let short = self.point.name.len() <= MAX_NAME && value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE);
+        let short = self.point.name.len() <= MAX_NAME && value.as_ref().is_none_or(|value| value.len() <= most);
         let expires = match (&value, self.expires) {
             (Some(_), expires) => expires,
             (None, Some(expires)) => Some(expires.min(now_ms + TOMBSTONE_MS + SLACK_MS)),
@@ -89,7 +100,7 @@ pub(crate) enum Ask {
     Split { app: AppId, range: Range },
     /// Record by record?
     Entries { app: AppId, range: Range, after: Option<Point> },
-    /// Give these. Only a neighbour is given any.
+    /// Give these. Only a neighbour is given any, but for pieces of code, which anyone may need.
     Records { app: AppId, points: Vec<Point> },
     /// Keep these.
     Store { app: AppId, records: Vec<Record> },

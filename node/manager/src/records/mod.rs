@@ -10,6 +10,8 @@
 //! * [`stray`]: what a node still has but is no replica of goes to those that are, and then goes.
 //! * [`farewell`]: a node that leaves gives its range away first.
 //!
+//! The pieces of packages that the ring keeps are such records too, under ids of their own: [`content`](crate::content).
+//!
 //! Copying is always by version, the newer wins, so that it does not matter in which order or how often it happens.
 
 mod clock;
@@ -27,25 +29,26 @@ mod upkeep;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use prost_contract::Capability;
+use prost_contract::{Capability, Version};
 use prost_kbr::{AppId, Interval, Key, NodeId, Peer, Time};
 
 pub use look::{Found, Look, Sum, look};
 
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, millis};
 use farewell::Farewell;
-pub(crate) use frame::RecordFrame;
+pub(crate) use frame::{Ask, NotStored, Record, RecordFrame, Tell};
 use session::Session;
 use settle::{Held, Settling};
 use spread::Spread;
 use stray::Strays;
 
 use crate::app::App;
+use crate::content;
 use crate::node::Node;
 
 /// Nodes that are passed over because they will not run an application, before a replica is given up: as many as a
 /// message is refused by, if nobody says otherwise.
-const MAX_UNWILLING: usize = 4;
+pub(crate) const MAX_UNWILLING: usize = 4;
 /// How long a node that will not run an application is passed over.
 const UNWILLING_FOR: Duration = Duration::from_secs(60);
 /// Most such nodes that are remembered.
@@ -112,6 +115,8 @@ enum Reason {
     /// A range, and the application whose records there are wanted; none for all.
     Settle(Interval, Option<AppId>),
     Upkeep,
+    /// A node before this one is offered pieces of code of its range.
+    Offer,
     Stray,
     Farewell,
 }
@@ -189,7 +194,12 @@ impl Records {
             && self.farewell.is_none()
     }
 
-    fn number(&mut self) -> u64 {
+    /// A version newer than all before.
+    pub(crate) fn next_version(&mut self, now_ms: u64, node: NodeId) -> Version {
+        self.clock.next(now_ms, node)
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }
@@ -209,8 +219,7 @@ fn copies(app: &App) -> usize {
 impl Node {
     /// Nodes that may hold records of this node's range, this one included.
     fn reach(&self) -> usize {
-        let asked = self.apps.values().filter(|app| keeps_records(app)).map(copies).max();
-        asked.unwrap_or(USUAL_COPIES).max(2)
+        self.keepers().into_values().max().unwrap_or(USUAL_COPIES).max(2)
     }
 
     /// A node of the lists.
@@ -238,9 +247,15 @@ impl Node {
         nodes
     }
 
-    /// The applications that keep records here, with the copies that each asks for.
+    /// The applications that keep records here, and the shelves of code, with the copies that each asks for.
     fn keepers(&self) -> BTreeMap<AppId, usize> {
-        self.apps.values().filter(|app| keeps_records(app)).map(|app| (app.id.clone(), copies(app))).collect()
+        let apps = self.apps.values().filter(|app| keeps_records(app)).map(|app| (app.id.clone(), copies(app)));
+        apps.chain(self.content.shelves().map(|shelf| (shelf.clone(), content::COPIES))).collect()
+    }
+
+    /// The copies of each record that one of these asks for; none where it keeps none here.
+    fn copies_of(&self, id: &AppId) -> Option<usize> {
+        self.keepers().get(id).copied()
     }
 
     fn note_unwilling(&mut self, app: &AppId, node: NodeId) {

@@ -24,7 +24,11 @@ impl Node {
         }
     }
 
-    pub(super) fn send_records(&mut self, to: Peer, frame: &RecordFrame) {
+    pub(crate) fn send_records(&mut self, to: Peer, frame: &RecordFrame) {
+        if to.id == self.ring.view().me.id {
+            // Who publishes code, or fetches it, may be one of those that keep it.
+            return self.on_record_frame(to, &frame.encode());
+        }
         self.ring.handle(self.now, prost_kbr::Input::SendUpper { to, payload: frame.encode() });
     }
 
@@ -33,7 +37,7 @@ impl Node {
     }
 
     /// Asks the store; the number that its answer will have.
-    pub(super) fn ask_store(&mut self, look: Look) -> u64 {
+    pub(crate) fn ask_store(&mut self, look: Look) -> u64 {
         let number = self.records.number();
         self.outbox.push_back(Output::Look { look: number, at: look });
         number
@@ -42,8 +46,15 @@ impl Node {
     fn on_asked(&mut self, from: Peer, request: u64, ask: Ask) {
         let look = match ask {
             Ask::Store { app, records } => return self.on_store(from, request, &app, records),
-            // Only who may have to hold a copy is given values.
-            Ask::Records { .. } if self.neighbour(from.id).is_none() => return,
+            // Only who may have to hold a copy is given values. Code is for everyone.
+            Ask::Records { app, .. } if !app.name.is_reserved() && self.neighbour(from.id).is_none() => return,
+            // What will not be kept here is said before any of it comes.
+            Ask::Split { app, .. } | Ask::Entries { app, .. }
+                if app.name.is_reserved()
+                    && let Err(why) = self.may_keep(&app) =>
+            {
+                return self.tell_peer(from, request, Tell::Stored(Err(why)));
+            }
             Ask::Records { app, points } => Look::Records { app, points },
             Ask::Summary { range } => Look::Summary(range.into()),
             Ask::Split { app, range } => Look::Split { app, range: range.into() },
@@ -63,7 +74,8 @@ impl Node {
         let tell = match found {
             // Those of applications that do not run here any more are nobody's.
             Found::Summary(mut apps) => {
-                apps.retain(|(app, _)| self.apps.get(app).is_some_and(keeps_records));
+                let keepers = self.keepers();
+                apps.retain(|(app, _)| keepers.contains_key(app));
                 Tell::Summary(apps)
             }
             Found::Parts(parts) => Tell::Parts(parts),
@@ -92,18 +104,25 @@ impl Node {
         if self.leaving {
             return Err(NotStored::Refused(Refusal::Leaving));
         }
-        match self.readiness(app, from) {
-            Readiness::Ready => {}
-            Readiness::Pending => return Err(NotStored::NotYet),
-            Readiness::Refused(refusal) => return Err(NotStored::Refused(refusal)),
+        if app.name.is_reserved() {
+            self.may_keep(app)?;
+        } else {
+            match self.readiness(app, from) {
+                Readiness::Ready => {}
+                Readiness::Pending => return Err(NotStored::NotYet),
+                Readiness::Refused(refusal) => return Err(NotStored::Refused(refusal)),
+            }
         }
         let now_ms = self.now_ms();
         let mut changes = Vec::with_capacity(records.len());
         for record in records {
-            let (point, kept) = record.into_kept(now_ms).ok_or(NotStored::Malformed)?;
+            let (point, kept) = record.into_kept(app, now_ms).ok_or(NotStored::Malformed)?;
             let view = self.ring.view();
             if !view.replica_set(point.key, MAX_COPIES).nodes.contains(&view.me.id) {
                 return Err(NotStored::NotHere);
+            }
+            if app.name.is_reserved() {
+                self.judge_piece(app, &point, &kept)?;
             }
             if !self.records.clock.observe(kept.version, now_ms) {
                 return Err(NotStored::Malformed);
@@ -115,6 +134,9 @@ impl Node {
 
     /// Whether the application has storage left for these, were they all new.
     fn admit_records(&mut self, id: &AppId, changes: &[Change]) -> Result<(), NotStored> {
+        if id.name.is_reserved() {
+            return self.admit_pieces(id, changes);
+        }
         let size = |change: &Change| match change {
             Change::Keep(point, kept) => {
                 prost_contract::record_bytes(point.name.len(), kept.value.as_ref().map_or(0, bytes::Bytes::len))
@@ -141,6 +163,9 @@ impl Node {
 
     /// Whether an application can keep records here. Where it is not here yet, it is fetched, if policy lets it.
     pub(super) fn readiness(&mut self, id: &AppId, from: Peer) -> Readiness {
+        if id.name.is_reserved() {
+            return self.may_keep(id).map_or(Readiness::Refused(Refusal::Denied), |()| Readiness::Ready);
+        }
         if let Decision::Deny { .. } = self.policy.decide_app(id) {
             return Readiness::Refused(Refusal::Denied);
         }
@@ -166,6 +191,7 @@ impl Node {
 
     /// A peer has answered.
     fn on_told(&mut self, from: NodeId, request: u64, tell: Tell) {
+        let Some(tell) = self.on_piece_told(from, request, tell) else { return };
         if let Tell::Stored(result) = &tell
             && self.on_spread_told(from, request, *result)
         {

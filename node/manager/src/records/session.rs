@@ -11,6 +11,7 @@ use prost_kbr::{AppId, Interval, Peer};
 
 use super::frame::{Ask, MAX_ENTRIES, MAX_RECORDS, NotStored, Record, Tell};
 use super::look::{Found, Look, Sum, is_after};
+use crate::content::is_live;
 
 /// How often a question is asked again where no answer comes.
 const MAX_REPEATS: u32 = 2;
@@ -22,16 +23,37 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// What a session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mode {
-    /// Takes what is newer at the peer.
-    pub(crate) pull: bool,
+    /// What it takes of what is newer at the peer.
+    pub(crate) pull: Pull,
     /// Gives it what is newer here.
     pub(crate) push: bool,
 }
 
+/// What is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pull {
+    Nothing,
+    /// The records of applications, for which messages wait: code can come later.
+    Records,
+    /// Pieces of code, where no application keeps records.
+    Code,
+    All,
+}
+
 impl Mode {
-    pub(crate) const PULL: Mode = Mode { pull: true, push: false };
-    pub(crate) const PUSH: Mode = Mode { pull: false, push: true };
-    pub(crate) const BOTH: Mode = Mode { pull: true, push: true };
+    pub(crate) const PULL: Mode = Mode { pull: Pull::Records, push: false };
+    pub(crate) const PUSH: Mode = Mode { pull: Pull::Nothing, push: true };
+    pub(crate) const BOTH: Mode = Mode { pull: Pull::All, push: true };
+    pub(crate) const CODE: Mode = Mode { pull: Pull::Code, push: true };
+
+    fn pulls(self, app: &AppId) -> bool {
+        match self.pull {
+            Pull::Nothing => false,
+            Pull::Records => !app.name.is_reserved(),
+            Pull::Code => app.name.is_reserved(),
+            Pull::All => true,
+        }
+    }
 }
 
 /// What a session wants done next. There is always one such thing under way until it is over.
@@ -119,6 +141,8 @@ pub(crate) struct Session {
     pauses: u32,
     /// Applications that are ready here.
     ready: BTreeSet<AppId>,
+    /// Those of which nothing is taken here although some is given.
+    unwanted: BTreeSet<AppId>,
     /// Why the peer does not keep the records of these.
     pub(crate) refused: BTreeMap<AppId, NotStored>,
     /// Something could not be done that should have been.
@@ -144,6 +168,7 @@ impl Session {
             repeats: 0,
             pauses: 0,
             ready: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
             refused: BTreeMap::new(),
             incomplete: false,
             pulled: 0,
@@ -204,7 +229,7 @@ impl Session {
             if self.refused.contains_key(app) {
                 continue;
             }
-            if self.mode.pull && !self.ready.contains(app) {
+            if self.mode.pulls(app) && !self.ready.contains(app) {
                 let need = Do::Need(app.clone());
                 self.stage = Stage::Ready(task);
                 return need;
@@ -253,7 +278,10 @@ impl Session {
             (Stage::TheirRecords { app, points }, Tell::Records(records)) => self.on_records(app, points, records),
             (Stage::Storing { .. }, Tell::Stored(Ok(()))) => self.next(),
             (Stage::Storing { .. }, Tell::Stored(Err(NotStored::NotYet | NotStored::NotDurable))) => self.pause(),
-            (Stage::Storing { app }, Tell::Stored(Err(why))) => {
+            (
+                Stage::Storing { app } | Stage::TheirParts { app, .. } | Stage::TheirEntries { app, .. },
+                Tell::Stored(Err(why)),
+            ) => {
                 self.refused.insert(app, why);
                 self.next()
             }
@@ -287,7 +315,13 @@ impl Session {
     fn on_ready(&mut self, ready: bool) -> Do {
         let Stage::Ready(task) = self.stage.clone() else { return Do::End(false) };
         let app = task.app().clone();
-        if ready {
+        // A store of code that is full takes nothing more, and gives what it has.
+        let gives =
+            app.name.is_reserved() && self.mode.push && self.apps.as_ref().is_some_and(|apps| apps.contains(&app));
+        if !ready && gives {
+            self.unwanted.insert(app.clone());
+        }
+        if ready || gives {
             self.ready.insert(app);
             return self.begin(task);
         }
@@ -302,7 +336,7 @@ impl Session {
         ours.into_iter().for_each(|(app, sum)| sums.entry(app).or_default().1 = sum);
         for (app, (theirs, ours)) in sums {
             let wanted = self.apps.as_ref().is_none_or(|apps| apps.contains(&app));
-            let pulls = self.mode.pull && theirs.count > 0 && (self.mode.push || wanted);
+            let pulls = self.mode.pulls(&app) && theirs.count > 0 && (self.mode.push || wanted);
             let pushes = self.mode.push && ours.count > 0 && wanted;
             if theirs != ours && (pulls || pushes) {
                 let most = theirs.count.max(ours.count);
@@ -343,6 +377,15 @@ impl Session {
             let after = Some(last.point.clone());
             self.todo.push_front(Task::List { app: app.clone(), range, after });
         }
+        // Of code that is as good as forgotten nothing moves any more.
+        let (theirs, ours) = if app.name.is_reserved() {
+            let live = |entries: Vec<Entry>| -> Vec<Entry> {
+                entries.into_iter().filter(|entry| is_live(entry.version, self.now_ms)).collect()
+            };
+            (live(theirs), live(ours))
+        } else {
+            (theirs, ours)
+        };
         let versions = |entries: &[Entry]| -> BTreeMap<Point, prost_contract::Version> {
             entries.iter().map(|entry| (entry.point.clone(), entry.version)).collect()
         };
@@ -352,7 +395,7 @@ impl Session {
                 entries.into_iter().filter(|entry| than.get(&entry.point).is_none_or(|at| *at < entry.version));
             lacking.map(|entry| entry.point).collect()
         };
-        if self.mode.pull {
+        if self.mode.pulls(&app) && !self.unwanted.contains(&app) {
             for points in newer(theirs, &here).chunks(MAX_RECORDS) {
                 self.todo.push_front(Task::Fetch { app: app.clone(), points: points.to_vec() });
             }
@@ -370,7 +413,7 @@ impl Session {
         let now_ms = self.now_ms;
         let mut changes = Vec::with_capacity(records.len());
         for record in records {
-            match record.into_kept(now_ms) {
+            match record.into_kept(&app, now_ms) {
                 Some((point, kept)) if asked.contains(&point) => changes.push(Change::Keep(point, kept)),
                 _ => return Do::End(false),
             }
@@ -407,3 +450,6 @@ impl Session {
         self.ask(Ask::Store { app: app.clone(), records }, Stage::Storing { app })
     }
 }
+
+#[cfg(test)]
+mod tests;

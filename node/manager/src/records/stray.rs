@@ -9,7 +9,7 @@ use prost_kbr::{AppId, Id, Interval, Key, Outcome, Peer, Time};
 
 use super::look::{Found, Look};
 use super::session::Mode;
-use super::{MAX_UNWILLING, Reason, copies, keeps_records};
+use super::{MAX_UNWILLING, Reason};
 use crate::node::{Committing, Node};
 
 /// How often a node looks for them.
@@ -90,10 +90,10 @@ impl Node {
 
     /// The keys of which this node is no replica; none where it cannot tell, or is one of all.
     fn beyond(&self, app: &AppId) -> Option<Interval> {
-        let app = self.apps.get(app).filter(|app| keeps_records(app))?;
+        let copies = self.copies_of(app)?;
         let view = self.ring.view();
         // The furthest key that it holds a copy of.
-        let first = view.range(view.me.id, copies(app) - 1)?;
+        let first = view.range(view.me.id, copies - 1)?;
         let closes = view.joined && first.after() != view.me.id;
         closes.then(|| Interval::open_closed(view.me.id, first.after()))
     }
@@ -110,7 +110,7 @@ impl Node {
         let Found::Entries { entries, .. } = found else { return true };
         let Some(first) = entries.first() else { return true };
         let lookup = self.take_ids(1);
-        let replicas = self.apps.get(&app).map_or(1, copies) + MAX_UNWILLING;
+        let replicas = self.copies_of(&app).unwrap_or(1) + MAX_UNWILLING;
         let key = first.point.key;
         self.records.strays.stage = Stage::Asking { lookup, app, entries: entries.clone() };
         let replicas = u8::try_from(replicas).unwrap_or(u8::MAX);
@@ -138,7 +138,7 @@ impl Node {
         if replicas.front() != Some(&owner) {
             replicas.push_front(owner);
         }
-        let copies = self.apps.get(&app).map_or(1, copies);
+        let copies = self.copies_of(&app).unwrap_or(1);
         let giving = Giving { app, entries, range, copies, having: 0, replicas };
         self.records.strays.stage = Stage::Giving(Box::new(giving));
         self.give_strays();
@@ -177,6 +177,7 @@ impl Node {
     fn drop_strays(&mut self) {
         let Stage::Giving(giving) = std::mem::replace(&mut self.records.strays.stage, Stage::Dropping) else { return };
         self.records.stats.dropped += giving.entries.len() as u64;
+        self.content.forget_known(&giving.app, giving.entries.iter().map(|entry| &entry.point.key));
         let changes = giving.entries.into_iter().map(|entry| Change::Drop(entry.point, entry.version)).collect();
         self.commit(&giving.app, Committing::Drop { app: giving.app.clone() }, changes);
     }

@@ -101,6 +101,7 @@ impl Node {
             Do::Look(look) => Waits::Store { look: self.ask_store(look), until: now + STORE_LIMIT },
             Do::Need(app) => return self.await_app(number, app, now + READY_LIMIT),
             Do::Keep { changes, .. } if !self.believe(&changes) => return self.end_session(number, false),
+            Do::Keep { app, changes } if app.name.is_reserved() => return self.keep_pieces(number, app, changes),
             Do::Keep { app, changes } => {
                 self.commit(&app, Committing::Session { app: app.clone(), number }, changes);
                 Waits::Commit { until: now + STORE_LIMIT }
@@ -110,6 +111,17 @@ impl Node {
         };
         if let Some(running) = self.records.sessions.get_mut(&number) {
             running.waits = waits;
+        }
+    }
+
+    fn keep_pieces(&mut self, number: u64, app: AppId, changes: Vec<Change>) {
+        let changes = self.choose_pieces(&app, changes);
+        if changes.is_empty() {
+            return self.continue_session(number, Got::Kept(true));
+        }
+        self.commit(&app, Committing::Session { app: app.clone(), number }, changes);
+        if let Some(running) = self.records.sessions.get_mut(&number) {
+            running.waits = Waits::Commit { until: self.now + STORE_LIMIT };
         }
     }
 
@@ -164,7 +176,7 @@ impl Node {
             Reason::Settle(range, app) => self.on_settle_ended(range, app.as_ref(), peer, good),
             // A peer that did not answer is asked again soon, if it is still there.
             Reason::Upkeep if !good && !unwilling => self.compare_again(peer),
-            Reason::Upkeep => {}
+            Reason::Upkeep | Reason::Offer => {}
             Reason::Stray => self.on_stray_given(good, unwilling),
             Reason::Farewell => self.on_farewell_ended(peer),
         }
@@ -200,7 +212,7 @@ impl Node {
         if let Some((peer, request)) = self.records.serving.remove(&look) {
             return self.on_served(peer, request, found);
         }
-        if self.on_strays_found(look, &found) {
+        if self.on_strays_found(look, &found) || self.on_sweep_found(look, &found) {
             return;
         }
         let asked = |running: &Running| matches!(running.waits, Waits::Store { look: asked, .. } if asked == look);
@@ -211,7 +223,7 @@ impl Node {
     /// What a comparison had kept or dropped is durable, or not.
     pub(crate) fn on_records_committed(&mut self, committing: Committing, durable: bool) {
         match committing {
-            Committing::Event(_) => {}
+            Committing::Event(_) | Committing::Sweep { .. } => {}
             Committing::Session { number, .. } => self.continue_session(number, Got::Kept(durable)),
             Committing::Store { from, request, .. } => self.on_stored(from, request, durable),
             Committing::Drop { app } => self.on_strays_dropped(&app, durable),

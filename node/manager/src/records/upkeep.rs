@@ -4,14 +4,17 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost_kbr::planted::Bug;
-use prost_kbr::{AppId, Interval, NodeId, Peer, Time};
+use prost_kbr::{AppId, Interval, NodeId, Peer, RingView, Time};
 
 use super::session::Mode;
 use super::{MAX_UNWILLING, Reason};
+use crate::content;
 use crate::node::Node;
 
 /// How often a range is compared with each successor that holds it too, where nothing happens.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How often a node is offered what is kept here of the code of its range: before what it last said of it is forgotten.
+const OFFER_PERIOD: Duration = Duration::from_secs(45);
 /// How soon where one came to nothing.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -32,9 +35,30 @@ impl Node {
             if due {
                 for (range, apps) in self.shared_with(&keepers, rank + 1, *peer) {
                     self.records.compare_at.insert(peer.id, self.now + PERIOD);
-                    self.start_session(*peer, range, Mode::BOTH, Some(apps), Reason::Upkeep);
+                    // Without records of applications there is nothing that it would want more of.
+                    let mode = if apps.iter().all(|app| app.name.is_reserved()) { Mode::CODE } else { Mode::BOTH };
+                    self.start_session(*peer, range, mode, Some(apps), Reason::Upkeep);
                 }
             }
+        }
+        self.offer_code(&view);
+    }
+
+    /// Offers the nodes before this one what it keeps of the code of their ranges: those that will not keep it say so, and
+    /// then this node takes care of it in their place.
+    fn offer_code(&mut self, view: &RingView) {
+        let mut shelves: BTreeSet<AppId> = self.content.shelves().cloned().collect();
+        self.content.offered.retain(|node, _| view.predecessors.iter().any(|peer| peer.id == *node));
+        for (peer, before) in view.predecessors.iter().zip(view.predecessors.iter().skip(1)).take(MAX_UNWILLING) {
+            if shelves.is_empty() {
+                return;
+            }
+            if self.content.offered.get(&peer.id).is_none_or(|at| *at <= self.now) {
+                self.content.offered.insert(peer.id, self.now + OFFER_PERIOD);
+                let range = Interval::open_closed(before.id, peer.id);
+                self.start_session(*peer, range, Mode::PUSH, Some(shelves.clone()), Reason::Offer);
+            }
+            shelves.retain(|shelf| !self.is_willing(shelf, peer.id));
         }
     }
 
@@ -60,6 +84,14 @@ impl Node {
                 }
             }
         }
+        // Of code there may be something at the peer that this node does not know of.
+        if self.content.keeps_any()
+            && rank < content::COPIES
+            && let Some(own) = view.range(view.me.id, 0)
+            && ranges.iter().all(|(range, _)| *range != own)
+        {
+            ranges.push((own, BTreeSet::new()));
+        }
         ranges
     }
 
@@ -69,6 +101,6 @@ impl Node {
     }
 
     pub(super) fn upkeep_wake(&self) -> Option<Time> {
-        self.records.compare_at.values().copied().min()
+        self.records.compare_at.values().chain(self.content.offered.values()).copied().min()
     }
 }

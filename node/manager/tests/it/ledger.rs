@@ -157,7 +157,8 @@ fn what_is_fetched_and_compiled_is_charged() {
     world.route(0, "echo", 3, "put x");
     world.run_for(Duration::from_secs(3));
     let fetched = usage(&world, 3);
-    assert_eq!(fetched.downloaded_bytes, world.host(3).installations()[0].bytes);
+    // Manifest, component, and the values of its two chunks.
+    assert_eq!(fetched.downloaded_bytes, world.host(3).installations()[0].bytes + 2 * 32);
     assert_eq!(fetched.compile_micros, 70_000);
     assert_eq!(usage(&world, 0).downloaded_bytes, 0, "whoever gives it pays nothing");
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod budgets;
 mod calls;
+mod content;
 mod download;
 mod fall_over;
 mod fetch;

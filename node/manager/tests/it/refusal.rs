@@ -43,7 +43,7 @@ fn a_fetch_that_fails_falls_over() {
     let root = world.id(5);
     world.meddler = Some(Box::new(move |_, to, code| match code {
         Code::Manifest { request, .. } if to == root => {
-            Fate::Says(Code::Manifest { request: *request, envelope: None })
+            Fate::Says(Code::Manifest { request: *request, envelope: None, chunks: None })
         }
         _ => Fate::Arrives,
     }));

@@ -1,6 +1,7 @@
 //! What comes from strangers and from the operator's file, good and bad.
 
 mod address;
+mod chunks;
 mod envelope;
 mod hostile;
 mod hosts;

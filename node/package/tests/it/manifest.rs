@@ -19,11 +19,12 @@ fn refused(change: impl Fn(&mut Manifest)) -> &'static str {
     }
 }
 
-fn taken(change: impl Fn(&mut Manifest)) {
+fn taken(change: impl Fn(&mut Manifest)) -> SignedManifest {
     let mut manifest = manifest_of(&key(1));
     change(&mut manifest);
     let signed = SignedManifest::sign(manifest.clone(), &key(1)).unwrap();
     assert_eq!(SignedManifest::verify(signed.bytes().clone()).unwrap().manifest(), &manifest);
+    signed
 }
 
 fn reason(text: &str) -> impl Fn(&mut Manifest) {
@@ -95,13 +96,14 @@ fn no_budget_is_zero() {
 }
 
 #[test]
-fn the_longest_manifest_fits_its_envelope() {
-    taken(|manifest| {
+fn the_longest_manifest_fits_its_envelope_and_a_piece() {
+    let signed = taken(|manifest| {
         manifest.name = "n".repeat(64).parse().unwrap();
         manifest.world = "w".repeat(64);
         manifest.version = format!("1.0.0-{}", "x".repeat(58)).parse().unwrap();
         manifest.capabilities = Capability::ALL.into_iter().map(|asked| (asked, "r".repeat(256))).collect();
     });
+    assert!(prost_package::Piece::fits(&signed), "{} bytes", signed.bytes().len());
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Driver<'_> {
             Seen::Responded { node, request, outcome } => {
                 running.meter.responded(now, request, &outcome, members.contains(node));
             }
-            Seen::LookedUp { .. } | Seen::Joined { .. } | Seen::Left { .. } => {}
+            Seen::LookedUp { .. } | Seen::Joined { .. } | Seen::Left { .. } | Seen::Published { .. } => {}
         }
     }
 

@@ -1,11 +1,12 @@
 //! What can be done to a world, and what it tells.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_kbr::{AppId, Dispatch, Header, Key, Outcome};
-use prost_manager::{CallFailure, InstallFailure, Installation, Search};
-use prost_package::Package;
+use prost_manager::{CallFailure, InstallFailure, Installation, PublishFailure, Published, Search};
+use prost_package::{Package, Policy};
 
 use super::{Deceit, Index};
 use crate::Network;
@@ -111,6 +112,22 @@ pub enum Act {
         /// The package.
         package: Box<Package>,
     },
+    /// A package is put into the ring's store of code; answered with [`Seen::Published`].
+    Publish {
+        /// The node.
+        node: Index,
+        /// Comes back in the answer.
+        request: u64,
+        /// The package.
+        package: Box<Package>,
+    },
+    /// The operator's policy changes, until the node starts again.
+    SetPolicy {
+        /// The node.
+        node: Index,
+        /// The policy.
+        policy: Arc<Policy>,
+    },
     /// A local program asks an application; answered with [`Seen::Responded`].
     Call {
         /// The node.
@@ -178,6 +195,15 @@ pub enum Seen {
         request: u64,
         /// Whether it runs.
         result: Result<AppId, InstallFailure>,
+    },
+    /// Answers [`Act::Publish`].
+    Published {
+        /// The node.
+        node: Index,
+        /// From the question.
+        request: u64,
+        /// What is in the store now.
+        result: Result<Published, PublishFailure>,
     },
     /// Answers [`Act::Call`].
     Responded {

@@ -48,6 +48,12 @@ impl World {
             Act::Install { node, request, package } if self.is_alive(node) => {
                 self.input_later(node, 0, Input::Install { request, package: *package });
             }
+            Act::Publish { node, request, package } if self.is_alive(node) => {
+                self.input_later(node, 0, Input::Publish { request, package: *package });
+            }
+            Act::SetPolicy { node, policy } if self.is_alive(node) => {
+                self.input_later(node, 0, Input::SetPolicy(policy))
+            }
             Act::Call { node, request, app, method, body } if self.is_alive(node) => {
                 self.input_later(node, 0, Input::Call { call: request, app, method, body });
             }
@@ -62,6 +68,8 @@ impl World {
             | Act::Rebind { .. }
             | Act::Lookup { .. }
             | Act::Install { .. }
+            | Act::Publish { .. }
+            | Act::SetPolicy { .. }
             | Act::Call { .. }
             | Act::Route { .. } => {}
         }
@@ -69,6 +77,7 @@ impl World {
 
     fn start(&mut self, index: Index, known: &[Index]) {
         let (now, seed) = (self.now, self.config.seed);
+        let content = if (index as usize) < self.hosts.len() { self.content_settings(index) } else { return };
         let Some(host) = self.hosts.get_mut(index as usize).filter(|host| !host.is_alive()) else { return };
         host.life += 1;
         host.clock = Clock::new(now);
@@ -81,6 +90,7 @@ impl World {
             policy: self.policy.clone(),
             wall_origin_ms: WALL_ORIGIN_MS,
             newest_version: host.apps.as_ref().map_or(0, |apps| apps.newest_version()),
+            content,
         };
         host.node = Some(Box::new(Node::new(host.peer, settings, *hasher.finalize().as_bytes(), now)));
         self.trace.note(now, index, Mark::Process, 1, &[]);

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use prost_contract::{Capability, Change, Event as Told, Execution, Outcome};
+use prost_contract::{Capability, Change, Event as Told, Execution, Outcome, Shelf};
 use prost_kbr::{AppId, Refusal, Time};
-use prost_manager::{Found, Input, Look, Output, RunEvent, look};
+use prost_manager::{ContentSettings, Found, Input, Look, Output, RunEvent, look};
 use prost_package::{Digest, Grant, Package, SignedManifest, Url};
 
 use super::acts::WALL_ORIGIN_MS;
@@ -38,6 +38,12 @@ impl Apps {
     pub(super) fn newest_version(&self) -> u64 {
         self.store.newest_version()
     }
+
+    /// The shelves on the disk, with what each takes.
+    fn shelves(&self) -> Vec<(AppId, u64)> {
+        let all = self.store.apps().into_iter().filter(|app| app.name.is_reserved());
+        all.map(|app| (app.clone(), self.store.used(&app))).collect()
+    }
 }
 
 impl std::fmt::Debug for Apps {
@@ -65,6 +71,7 @@ pub(super) enum Did {
     Install = 5,
     Route = 6,
     Download = 7,
+    Publish = 8,
 }
 
 impl World {
@@ -97,6 +104,13 @@ impl World {
         if let Some(apps) = host.and_then(|host| host.apps.as_mut()) {
             apps.store = Store::default();
         }
+    }
+
+    /// What a node keeps of the code of others.
+    pub(super) fn content_settings(&self, index: Index) -> ContentSettings {
+        let Some(shared) = &self.shared else { return ContentSettings::default() };
+        let held = self.hosts[index as usize].apps.as_ref().map(|apps| apps.shelves()).unwrap_or_default();
+        ContentSettings { most_bytes: shared.applications.content_bytes, held }
     }
 
     /// The packages on a node's disk are there again when it starts.
@@ -158,6 +172,10 @@ impl World {
             Output::Installed { request, result } => {
                 self.note_app(index, Did::Install, &[u8::from(result.is_ok())]);
                 self.seen.push(Seen::Installed { node: index, request, result });
+            }
+            Output::Published { request, result } => {
+                self.note_app(index, Did::Publish, &[u8::from(result.is_ok())]);
+                self.seen.push(Seen::Published { node: index, request, result });
             }
             Output::Routed { request, outcome } => {
                 let handled_by = outcome.result.as_ref().map_or(&[][..], |peer| peer.id.as_bytes());

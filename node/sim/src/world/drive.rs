@@ -134,6 +134,7 @@ impl World {
             | Output::Respond { .. }
             | Output::Push { .. }
             | Output::Installed { .. }
+            | Output::Published { .. }
             | Output::Routed { .. }
             | Output::Log { .. } => self.on_app_output(index, output),
         }

@@ -34,6 +34,10 @@ pub(super) enum PeerletCommand {
     Inspect(inspect::InspectArgs),
     /// Install a package on a node.
     Install(InstallArgs),
+    /// Put a package into the ring: its nodes keep it for a day, and give it to each other where a message needs it.
+    ///
+    /// Nodes that run it publish it again by themselves. Where none does, do so each day.
+    Publish(PublishArgs),
     /// List the applications on a node.
     List(ListArgs),
     /// Show what the applications on a node use, and what there is.
@@ -44,6 +48,17 @@ pub(super) enum PeerletCommand {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct InstallArgs {
+    /// The package.
+    package: PathBuf,
+    #[command(flatten)]
+    target: Target,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct PublishArgs {
     /// The package.
     package: PathBuf,
     #[command(flatten)]
@@ -83,6 +98,7 @@ pub(super) fn run(command: &PeerletCommand) -> Result<(), Failure> {
         PeerletCommand::Sign(args) => sign::run(args),
         PeerletCommand::Inspect(args) => inspect::run(args),
         PeerletCommand::Install(args) => install(args),
+        PeerletCommand::Publish(args) => publish(args),
         PeerletCommand::List(args) => list(args),
         PeerletCommand::Top(args) => top::run(args),
         PeerletCommand::Remove(args) => remove(args),
@@ -94,6 +110,18 @@ fn install(args: &InstallArgs) -> Result<(), Failure> {
     let package = read_package(&args.package)?;
     let app = args.target.client()?.install(&package.encode())?;
     if args.json { output::json(&Installed { app }) } else { output::line(app) }
+}
+
+fn publish(args: &PublishArgs) -> Result<(), Failure> {
+    let package = read_package(&args.package)?;
+    let published = args.target.client()?.publish(&package.encode())?;
+    if args.json {
+        return output::json(&published);
+    }
+    let (pieces, copies) = (published.pieces, published.copies);
+    output::line(format!("published    {}", published.app))?;
+    output::line(format!("locator      {}", published.locator))?;
+    output::line(format!("kept         {pieces} pieces, each by {copies} nodes or more"))
 }
 
 fn list(args: &ListArgs) -> Result<(), Failure> {

@@ -185,6 +185,7 @@ mod tests {
             usage,
             reserved: share.plus(&share).expect("small numbers"),
             totals: Resources::default_totals(),
+            content: Default::default(),
             installs: Vec::new(),
             refusals: Default::default(),
             records: Default::default(),

@@ -4,26 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use prost_contract::{Change, Copies, Execution, Outcome, Shelf};
+use prost_contract::{Change, Execution, Outcome};
 use prost_kbr::{AppId, Header, Input as Ring, Message, NodeId, Peer, Purpose, Refusal, wire};
 use prost_manager::{Input, NotDurable, Output, RunEvent, look};
 
-use super::{DIAL_FAILS, Disk, Event, Fate, MAX_WAKES, Seen, Step, Tally, World, pair};
+use super::{DIAL_FAILS, Disk, Event, Fate, MAX_WAKES, RecordFate, Seen, Step, Tally, World, pair, shelf};
 use crate::guest::{Component, Instance};
 use crate::packages::app_of;
-
-/// No keyed records are there.
-struct NoShelf;
-
-impl Shelf for NoShelf {
-    fn apps(&self) -> Vec<AppId> {
-        Vec::new()
-    }
-
-    fn copies(&self, _: &AppId) -> Box<dyn Copies + '_> {
-        panic!("no application has any")
-    }
-}
 
 /// Whether a frame is one of those by which nodes compare and copy keyed records.
 fn is_about_records(payload: &[u8]) -> bool {
@@ -189,6 +176,15 @@ impl World {
                 Fate::Says(code) => message = Message::Upper(serde_cbor::to_vec(&code).expect("plain data").into()),
             }
         }
+        if let (Message::Upper(payload), Some(meddler)) = (&message, &mut self.record_meddler)
+            && is_about_records(payload)
+        {
+            match meddler(from, to, &shelf::read(payload)) {
+                RecordFate::Arrives => {}
+                RecordFate::Lost => return,
+                RecordFate::Says(frame) => message = Message::Upper(shelf::write(&frame)),
+            }
+        }
         self.ring_input(to, Ring::Received { from, message });
     }
 
@@ -255,7 +251,7 @@ impl World {
             }
             Output::Commit { commit, app, changes } => self.commit(id, commit, &app, changes),
             Output::Look { look: number, at } => {
-                let found = look(&NoShelf, &at);
+                let found = look(&self.hosts[&id].shelves, &at);
                 self.at_time(Duration::from_millis(1), Event::Looked { node: id, look: number, found });
             }
             Output::Download { download, url } => self.download(id, download, &url),
@@ -263,7 +259,9 @@ impl World {
             Output::CancelDownload(download) => self.cancel_download(id, download),
             Output::SavePackage(package) => self.see(id, Seen::Saved(app_of(&package))),
             Output::Forget(app) => {
-                self.hosts.get_mut(&id).expect("a node").records.remove(&app);
+                let host = self.hosts.get_mut(&id).expect("a node");
+                host.records.remove(&app);
+                host.shelves.forget(&app);
                 self.see(id, Seen::Forgot(app));
             }
             Output::Respond { call, outcome } => {
@@ -272,6 +270,7 @@ impl World {
             }
             Output::Push { call, item } => self.see(id, Seen::Pushed(call, item)),
             Output::Installed { request, result } => self.see(id, Seen::Installed(request, result)),
+            Output::Published { request, result } => self.see(id, Seen::Published(request, result)),
             Output::Removed { request, result } => self.see(id, Seen::Removed(request, result)),
             Output::LookedUp { request, .. } => self.see(id, Seen::LookedUp(request)),
             Output::Routed { request, outcome } => self.see(id, Seen::Routed(request, outcome)),
@@ -288,6 +287,10 @@ impl World {
             Message::Upper(payload) if !is_about_records(payload) => {
                 let code = serde_cbor::from_slice(payload).expect("a frame of the code protocol");
                 self.see(from, Seen::Asked(to.id, code));
+            }
+            Message::Upper(payload) => {
+                let frame = shelf::read(payload);
+                self.see(from, Seen::Records(to.id, frame));
             }
             Message::Route { routed, .. }
                 if routed.envelope.origin.id == from && matches!(routed.envelope.purpose, Purpose::App(_)) =>
@@ -334,13 +337,14 @@ impl World {
     fn commit(&mut self, id: NodeId, commit: u64, app: &AppId, changes: Vec<Change>) {
         let name = |change: &Change| match change {
             Change::Node { name, .. } => name.clone(),
-            Change::Keep(..) | Change::Drop(..) => panic!("scripts write records of the node"),
+            Change::Keep(point, _) | Change::Drop(point, _) => point.key.as_bytes().to_vec(),
         };
         let names = changes.iter().map(|change| String::from_utf8_lossy(&name(change)).into_owned()).collect();
         self.see(id, Seen::Commit(commit, names));
         let host = self.hosts.get_mut(&id).expect("a node");
         let records = host.records.entry(app.clone()).or_default();
         let (after, result) = match host.disk {
+            Disk::Works(after) if app.name.is_reserved() => (after, Ok(host.shelves.change(app, changes))),
             Disk::Works(after) => {
                 records.extend(changes.iter().map(name));
                 (after, Ok(100 * records.len() as u64))

@@ -3,6 +3,7 @@
 mod act;
 mod drive;
 mod host;
+mod shelf;
 mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +14,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost_contract::{Event as Told, Execution, Outcome};
 use prost_kbr::{AppId, Config, Id, Input as Ring, Key, Message, NodeId, Peer, Time};
-use prost_manager::{CallFailure, Found, InstallFailure, Node, NotDurable, Settings};
+use prost_manager::{
+    CallFailure, ContentSettings, Found, InstallFailure, Node, NotDurable, PublishFailure, Published, Settings,
+};
 use prost_package::{Digest, Policy};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::guest::{Component, Instance};
+use shelf::Shelves;
+pub(crate) use shelf::{Ask, NotStored, Record, RecordFate, RecordFrame, RecordMeddler, Tell, write as write_records};
 pub(crate) use web::Page;
 
 /// Wall clock at the start of the virtual time, milliseconds since 1970.
@@ -32,7 +37,7 @@ const MAX_WAKES: u32 = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Code {
     GetManifest { request: u64, app: AppId },
-    Manifest { request: u64, envelope: Option<ByteBuf> },
+    Manifest { request: u64, envelope: Option<ByteBuf>, chunks: Option<ByteBuf> },
     GetChunk { request: u64, digest: Digest, offset: u64 },
     Chunk { request: u64, offset: u64, bytes: Option<ByteBuf> },
 }
@@ -55,6 +60,9 @@ pub(crate) enum Seen {
     Responded(u64, Result<Bytes, CallFailure>),
     Pushed(u64, Bytes),
     Installed(u64, Result<AppId, InstallFailure>),
+    Published(u64, Result<Published, PublishFailure>),
+    /// A frame about keyed records left.
+    Records(NodeId, RecordFrame),
     Removed(u64, Result<AppId, CallFailure>),
     LookedUp(u64),
     Routed(u64, prost_kbr::Outcome),
@@ -142,6 +150,7 @@ pub(crate) struct Host {
     pub(crate) tallies: BTreeMap<AppId, Tally>,
     alive: bool,
     records: BTreeMap<AppId, BTreeSet<Vec<u8>>>,
+    pub(crate) shelves: Shelves,
     loaded: BTreeMap<AppId, Component>,
     instances: BTreeMap<AppId, Instance>,
     generations: BTreeMap<AppId, u64>,
@@ -161,6 +170,7 @@ pub(crate) struct World {
     pub(crate) meddler: Option<Meddler>,
     /// What stands at URLs.
     pub(crate) pages: BTreeMap<String, Page>,
+    pub(crate) record_meddler: Option<RecordMeddler>,
     /// Every output of every node, as text, where wanted.
     pub(crate) trace: Option<Vec<String>>,
     /// What has happened to applications and their messages: where, and what.
@@ -169,6 +179,8 @@ pub(crate) struct World {
     pub(crate) loses_records: bool,
     /// Looks at a node after each input, where wanted.
     pub(crate) auditor: Option<fn(&mut Host)>,
+    /// Bytes of others' code that each node keeps.
+    content_bytes: u64,
     config: Config,
     at: BTreeMap<SocketAddr, NodeId>,
     events: BTreeMap<(Time, u64), Event>,
@@ -198,15 +210,27 @@ impl World {
 
     /// A settled ring of `count` nodes, evenly spread, with these settings.
     pub(crate) fn of(seed: u64, count: usize, config: Config) -> World {
+        World::with(seed, count, config, 0)
+    }
+
+    /// The same, whose nodes keep so many bytes of each other's code.
+    pub(crate) fn keeping(seed: u64, count: usize, content_bytes: u64) -> World {
+        let config = Config { successors: 4, predecessors: 4, connections: 8, ..Config::default() };
+        World::with(seed, count, config, content_bytes)
+    }
+
+    fn with(seed: u64, count: usize, config: Config, content_bytes: u64) -> World {
         let mut world = World {
             now: Time::from_micros(1_000_000),
             hosts: BTreeMap::new(),
             meddler: None,
             pages: BTreeMap::new(),
+            record_meddler: None,
             trace: None,
             steps: Vec::new(),
             loses_records: false,
             auditor: None,
+            content_bytes,
             config,
             at: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -233,10 +257,12 @@ impl World {
             hosts: self.hosts.clone(),
             meddler: None,
             pages: self.pages.clone(),
+            record_meddler: None,
             trace: None,
             loses_records: self.loses_records,
             auditor: None,
             steps: self.steps.clone(),
+            content_bytes: self.content_bytes,
             config: self.config.clone(),
             at: self.at.clone(),
             events: self.events.clone(),
@@ -255,7 +281,9 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.random().to_be_bytes());
         let policy = Arc::new(Policy::default_only(true));
-        let settings = Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS, newest_version: 0 };
+        let content = ContentSettings { most_bytes: self.content_bytes, held: Vec::new() };
+        let settings =
+            Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS, newest_version: 0, content };
         let host = Host {
             node: Node::new(peer, settings, seed, self.now),
             peer,
@@ -266,6 +294,7 @@ impl World {
             tallies: BTreeMap::new(),
             alive: true,
             records: BTreeMap::new(),
+            shelves: Shelves::default(),
             loaded: BTreeMap::new(),
             instances: BTreeMap::new(),
             generations: BTreeMap::new(),
