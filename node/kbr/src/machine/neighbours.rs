@@ -47,9 +47,12 @@ impl Remembered {
 }
 
 impl Machine {
-    /// How long a peer may take to answer; a connection may have to be made first.
+    /// How long a peer may take to answer. Where a connection has to be made first, that takes several round trips, of which
+    /// an earlier estimate of one says little.
     pub(super) fn patience(&self, peer: Peer) -> Duration {
-        (self.book.timeout(peer.id) * 2).max(PATIENCE)
+        let answer = self.book.timeout(peer.id);
+        let before = if self.book.is_connected(peer.id) { answer } else { self.config.timeout_max };
+        (answer + before).max(PATIENCE)
     }
 
     pub(super) fn ask_neighbours(&mut self, to: Peer, query: Query) -> Option<u64> {
