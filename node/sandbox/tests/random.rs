@@ -9,7 +9,7 @@ use arbitrary::Unstructured;
 use prost_contract::{Capability, Execution, Limits, Outcome};
 use prost_sandbox::{BadComponent, Compiled, Engine, Instance, Wasi, inspect};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use support::{OK, Peerlet, context, deliver, engine, granted, no_records};
 
 /// Modules made of random numbers.
