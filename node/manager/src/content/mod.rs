@@ -145,7 +145,9 @@ impl Content {
 
     /// These pieces are not here any more.
     pub(crate) fn forget_known<'a>(&mut self, id: &AppId, keys: impl Iterator<Item = &'a Key>) {
-        keys.for_each(|key| drop(self.known.remove(&(id.clone(), *key))));
+        for key in keys {
+            self.known.remove(&(id.clone(), *key));
+        }
     }
 
     /// When something is to be done next.
