@@ -3,6 +3,7 @@
 mod admission;
 mod budgets;
 mod calls;
+mod fair;
 mod fall_over;
 mod fetch;
 mod guest;
