@@ -5,6 +5,7 @@ mod cli;
 mod components;
 mod data;
 mod demo;
+mod figures;
 mod hostile;
 mod install;
 mod partition;
