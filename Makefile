@@ -41,7 +41,7 @@ fix:
 	cd peerlets && $(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-## Ratios against bare quinn in the same run.
+## Ratios against bare quinn, bare wasmtime and the compiler alone, in the same run.
 bench: toolchain
 	$(CARGO) bench --locked --package prost-node
 

@@ -7,6 +7,7 @@ mod content;
 mod data;
 mod demo;
 mod download;
+mod figures;
 mod hostile;
 mod install;
 mod partition;

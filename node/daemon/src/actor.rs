@@ -21,9 +21,15 @@ impl Actor {
         Actor { compiled, limits, signer, instance: None }
     }
 
-    /// Runs events in order, on an instance that is made where there is none, and stops at the first trap. `used` is
-    /// what the application's records take now.
-    pub fn run(&mut self, events: Vec<RunEvent>, records: SharedRecords, used: u64) -> Vec<Execution> {
+    /// Runs events in order, on an instance that is made where there is none, and stops at the first trap, or where
+    /// `goes_on` says so of the event that has just run. `used` is what the application's records take now.
+    pub fn run(
+        &mut self,
+        events: Vec<RunEvent>,
+        records: SharedRecords,
+        used: u64,
+        mut goes_on: impl FnMut(&Execution) -> bool,
+    ) -> Vec<Execution> {
         let mut overlay = Overlay::new(records);
         let mut executions = Vec::with_capacity(events.len());
         for RunEvent { event, mut context } in events {
@@ -39,11 +45,13 @@ impl Actor {
                     break;
                 }
             };
-            executions.push(instance.run(&event, &context, &mut overlay));
-            if instance.is_gone() {
+            let execution = instance.run(&event, &context, &mut overlay);
+            let stops = instance.is_gone() || !goes_on(&execution);
+            executions.push(execution);
+            self.instance = Some(instance).filter(|instance| !instance.is_gone());
+            if stops {
                 break;
             }
-            self.instance = Some(instance);
         }
         executions
     }

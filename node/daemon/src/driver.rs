@@ -278,9 +278,8 @@ impl Driver {
                 self.parts.metrics.observe_compile(work);
                 let micros = work.micros();
                 if self.parts.workers.is_current(&app, generation) {
+                    let result = result.map(|actor| self.parts.workers.load(&app, *actor));
                     self.give(Input::Compiled { app, micros, result });
-                } else {
-                    self.parts.workers.discard(app, generation);
                 }
             }
             Done::Ran { app, generation, executions } => {
@@ -378,9 +377,9 @@ impl Driver {
                 let now_ms = self.parts.clock.wall_ms(self.parts.clock.now());
                 let records = self.parts.store.records(&app, now_ms);
                 let used = self.parts.store.used(&app);
-                self.parts.workers.run(app, events, records, used);
+                self.parts.workers.run(&app, events, records, used);
             }
-            Output::Stop(app) => self.parts.workers.stop(app),
+            Output::Stop(app) => self.parts.workers.stop(&app),
             Output::Commit { commit, app, changes } => self.commit(commit, app, changes),
             Output::Look { look, at } => {
                 if !self.parts.looker.ask(look, at) {

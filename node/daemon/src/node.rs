@@ -128,9 +128,8 @@ async fn serve(config: Config) -> Result<(), NodeError> {
             let _ = batch_sender.blocking_send(batch);
         }),
     )?;
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
     let compiler = compiler(&data, &identity)?;
-    let workers = Workers::start(threads, compiler, signers(identity, admission), done_sender)?;
+    let workers = Workers::start(compiler, signers(identity, admission), done_sender)?;
     let (looked_sender, looked) = mpsc::channel(RESULTS);
     let looker = Looker::start(store.shelf(), looked_sender)
         .map_err(|error| NodeError::System("no thread can be started", error))?;

@@ -56,7 +56,7 @@ struct Resident(Actor);
 
 impl Guest for Resident {
     fn run(&mut self, events: Vec<RunEvent>, records: SharedRecords, used: u64) -> Vec<Execution> {
-        self.0.run(events, records, used)
+        self.0.run(events, records, used, |_| true)
     }
 }
 

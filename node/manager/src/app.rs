@@ -156,6 +156,8 @@ pub(crate) struct App {
     pub(crate) fuel: Allowance,
     pub(crate) messages: Allowance,
     pub(crate) bytes: Allowance,
+    /// Events of its own making that it may still be given.
+    own_events: Allowance,
     /// Messages it has sent whose outcome it does not know yet.
     pub(crate) in_flight: usize,
     pub(crate) watching: BTreeSet<NodeId>,
@@ -192,6 +194,7 @@ impl App {
             fuel: Allowance::new(0, now),
             messages: Allowance::new(0, now),
             bytes: Allowance::new(0, now),
+            own_events: Allowance::of_own_events(now),
             in_flight: 0,
             watching: BTreeSet::new(),
             installs: Vec::new(),
@@ -282,6 +285,14 @@ impl App {
             Event::Fired { .. } => self.usage.timers = self.usage.timers.saturating_sub(1),
             Event::Init(_) | Event::Deliver(_) | Event::Forward { .. } | Event::Update(_) | Event::Serve(_) => {}
         }
+    }
+
+    /// An event has run that burnt so much: where that was more than it may, the next one waits.
+    pub(crate) fn charge(&mut self, event: &Event, fuel: u64, now: Time) {
+        self.recent_fuel.add(fuel, now);
+        self.fuel.charge(fuel, now);
+        self.own_events.charge(u64::from(matches!(event, Event::Fired { .. } | Event::Failed { .. })), now);
+        self.paused_until = self.paused_until.max(now + self.fuel.wait().max(self.own_events.wait()));
     }
 
     fn queue_limit(&self) -> usize {

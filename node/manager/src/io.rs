@@ -81,7 +81,8 @@ pub enum Input {
         /// Whether the component can run; if not, why, with one line for the log.
         result: Result<(), (Refusal, String)>,
     },
-    /// Answers [`Output::Run`]: an execution for each event, fewer where one of them trapped and was the last to run.
+    /// Answers [`Output::Run`]: an execution for each event; fewer where one of them trapped and was the last to run, or
+    /// where the rest is to wait for its turn.
     Ran {
         /// The application.
         app: AppId,

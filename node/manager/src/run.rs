@@ -98,9 +98,7 @@ impl Node {
         app.usage.fuel += execution.receipt.fuel;
         app.usage.micros += execution.receipt.micros;
         app.usage.memory_bytes = execution.receipt.memory_bytes;
-        app.recent_fuel.add(execution.receipt.fuel, now);
-        app.fuel.charge(execution.receipt.fuel, now);
-        app.paused_until = app.paused_until.max(now + app.fuel.wait());
+        app.charge(&waiting.event, execution.receipt.fuel, now);
         let outcome = match &execution.outcome {
             Outcome::Done | Outcome::Verdict(_) => "ok",
             Outcome::Refused(_) => {

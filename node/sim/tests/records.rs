@@ -1,6 +1,8 @@
 //! Keyed records: nothing acknowledged is lost while fewer nodes fail than hold it, whatever else the ring does, and
 //! every record ends up where it belongs, as often as its package asks, and nowhere else.
 
+#[path = "support/copied.rs"]
+mod copied;
 #[path = "support/keyed.rs"]
 mod keyed;
 #[path = "support/shelves.rs"]
@@ -164,4 +166,42 @@ fn a_read_while_a_node_joins_misses_nothing() {
     for _ in 0..3 {
         shelves.join_under_reads();
     }
+}
+
+/// Records in a ring of six, three copies of each: the node that holds most of them has more than a hundred thousand.
+const RECORDS: usize = 210_000;
+const HOLDERS: u32 = 6;
+const COPIES: u8 = 3;
+/// Bytes of a record's value.
+const VALUE: usize = 1000;
+
+#[test]
+#[ignore = "minutes, and in an optimised build: it measures"]
+fn what_a_dead_node_held_is_copied_again_for_little_more_than_it_weighs() {
+    let mut shelves = Shelves::new(11, HOLDERS, COPIES, Acknowledgement::All);
+    shelves.fill(RECORDS, VALUE);
+    shelves.wait_for_places(300);
+    // Let the comparisons that follow the writes come to an end.
+    shelves.pass(130);
+    let quiet = shelves.watch_copies(120);
+    let held: Vec<(usize, usize)> = (0..HOLDERS).map(|node| shelves.held_by(node)).collect();
+    let (victim, (records, bytes)) = held.into_iter().enumerate().skip(1).max_by_key(|(_, held)| *held).expect("five");
+    assert!(records >= 100_000, "{records}");
+    shelves.world.act(Act::Crash { node: victim as Index });
+    let copied = shelves.watch_copies(240);
+    shelves.wait_for_places(300);
+    println!("{records} copies of {bytes} B were lost, of {RECORDS} records on {HOLDERS} nodes");
+    println!(
+        "in 240 s after it {} B were sent about records, {:.3} of that",
+        copied.total(),
+        copied.total() as f64 / bytes as f64
+    );
+    println!("of which {} B in frames of more than 4 KiB; in 120 s before it {} B", copied.large(), quiet.total());
+    println!(
+        "over {} connections, over {} of them a hundredth of it or more",
+        copied.pairs(1),
+        copied.pairs(copied.total() / 100)
+    );
+    println!("sent again in all {} records, dropped {}", shelves.given_and_pulled(), shelves.dropped());
+    assert!(copied.total() as f64 <= 1.5 * bytes as f64);
 }

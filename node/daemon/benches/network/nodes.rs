@@ -111,7 +111,7 @@ async fn middle(
     let on_commit = Box::new(move |batch| drop(batch_sender.blocking_send(batch)));
     let store = Store::open(&data, me.id, on_commit).expect("a store");
     let signers = Arc::new(|_: &AppId| -> Arc<dyn Signer> { unreachable!("no peerlet is started") });
-    let workers = Workers::start(1, Compiler::here(), signers, done_sender).expect("a sandbox");
+    let workers = Workers::start(Compiler::here(), signers, done_sender).expect("a sandbox");
     let settings = Settings {
         ring: prost_kbr::Config::default(),
         policy: Arc::new(Policy::default_only(true)),

@@ -5,6 +5,7 @@ mod budgets;
 mod calls;
 mod content;
 mod download;
+mod fair;
 mod fall_over;
 mod fetch;
 mod guest;

@@ -17,7 +17,7 @@ use crate::support::{config, grow, ideal, run, settle};
 /// A ring whose nodes run the application, and what its records should say.
 pub(crate) struct Shelves {
     pub(crate) world: World,
-    app: AppId,
+    pub(crate) app: AppId,
     copies: usize,
     next_request: u64,
     /// What each name's record says at least: the last acknowledged write, and all after it that may have happened.

@@ -328,6 +328,9 @@ impl World {
                 host.instances.remove(app);
                 break;
             }
+            if executions.len() >= host.slice {
+                break;
+            }
         }
         let generation = host.generations.get(app).copied().unwrap_or(0);
         seen.into_iter().for_each(|seen| self.see(id, seen));

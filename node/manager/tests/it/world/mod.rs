@@ -147,6 +147,8 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
     pub(crate) compiler: Duration,
     pub(crate) sandbox: Duration,
+    /// Events of a batch after which the rest is to wait for its turn.
+    pub(crate) slice: usize,
     pub(crate) tallies: BTreeMap<AppId, Tally>,
     alive: bool,
     records: BTreeMap<AppId, BTreeSet<Vec<u8>>>,
@@ -291,6 +293,7 @@ impl World {
             disk: Disk::Works(Duration::from_millis(4)),
             compiler: Duration::from_millis(30),
             sandbox: Duration::from_millis(1),
+            slice: usize::MAX,
             tallies: BTreeMap::new(),
             alive: true,
             records: BTreeMap::new(),
