@@ -230,7 +230,11 @@ impl Node {
         while let Some(entry) = self.apps.get_mut(id).and_then(crate::app::App::pop_durable) {
             self.apply_all(id, entry.effects);
             match entry.end {
-                End::Done(Answer::Start) => self.on_started(id),
+                End::Done(Answer::Start) => {
+                    // Its records are looked after from now on.
+                    self.records.dirty = true;
+                    self.on_started(id);
+                }
                 End::Done(answer) => self.end(id, answer, Ok(())),
                 End::Verdict(answer, verdict) => self.end_passage(answer, verdict),
                 End::Refused(Answer::Call(call), line) => self.respond(call, Err(CallFailure::Application(line))),
