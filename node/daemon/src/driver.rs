@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, Outcome, Time};
-use prost_manager::{CallFailure, Found, Input, InstallFailure, Node, NotDurable, Output};
+use prost_manager::{CallFailure, Found, Input, InstallFailure, Node, NotDurable, Output, Space};
 use prost_package::Policy;
 use tokio::sync::{mpsc, oneshot};
 
@@ -129,6 +129,8 @@ pub struct Driver {
     gauges_due: Instant,
     left: bool,
     failure: Option<StoreError>,
+    /// The room on the disk, as the machine was told.
+    space: Space,
 }
 
 impl Driver {
@@ -144,6 +146,7 @@ impl Driver {
             gauges_due: started,
             left: false,
             failure: None,
+            space: Space::default(),
         }
     }
 
@@ -210,6 +213,12 @@ impl Driver {
         self.drain();
         if measures {
             self.gauges_due = Instant::now() + GAUGES;
+            let space = self.parts.store.space();
+            if space != self.space {
+                self.space = space;
+                self.give(Input::SetSpace(space));
+                self.drain();
+            }
             status::measure(&self.parts);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_contract::{Event, LogLevel};
+use prost_contract::{Event, LogLevel, Point};
 use prost_kbr::planted::Bug;
 use prost_kbr::{
     AppId, Change, Dispatch, Failure, Header, Key, Machine, Outcome, Output as Ring, Peer, Purpose, RingState,
@@ -16,7 +16,7 @@ use crate::admission::Admission;
 use crate::app::{App, Phase};
 use crate::calls::Calls;
 use crate::fetch::Fetch;
-use crate::io::{Input, Output, Search};
+use crate::io::{Input, Output, Search, Space};
 use crate::ledger::{Line, Usage, cut};
 use crate::records::{RecordFrame, RecordStats, Records};
 use crate::status::{AppState, AppStatus, Installation, Stats};
@@ -53,6 +53,8 @@ pub(crate) enum Committing {
     Store { app: AppId, from: Peer, request: u64 },
     /// Copies that are not needed here any more.
     Drop { app: AppId },
+    /// A good copy in the place of a damaged one.
+    Repair { app: AppId, point: Point },
 }
 
 impl Committing {
@@ -60,7 +62,8 @@ impl Committing {
         let (Committing::Event(app)
         | Committing::Session { app, .. }
         | Committing::Store { app, .. }
-        | Committing::Drop { app }) = self;
+        | Committing::Drop { app }
+        | Committing::Repair { app, .. }) = self;
         app
     }
 }
@@ -94,6 +97,8 @@ pub struct Node {
     pub(crate) installations: VecDeque<Installation>,
     pub(crate) stats: Stats,
     pub(crate) leaving: bool,
+    /// The room on the disk.
+    pub(crate) space: Space,
 }
 
 impl Node {
@@ -125,6 +130,7 @@ impl Node {
             installations: VecDeque::new(),
             stats: Stats::default(),
             leaving: false,
+            space: Space::default(),
         }
     }
 
@@ -146,6 +152,7 @@ impl Node {
             Input::Committed { commit, result } => self.on_committed(commit, result),
             Input::Looked { look, found } => self.on_looked(look, found),
             Input::SetPolicy(policy) => self.on_policy(policy),
+            Input::SetSpace(space) => self.space = space,
         }
         self.settle();
     }

@@ -7,7 +7,7 @@ use prost_contract::{Change, Context, Execution, LogLevel, Outcome};
 use prost_kbr::{AppId, Failure, Handling, Interval, Verdict};
 
 use crate::app::{Answer, End, Phase, Uncommitted, Waiting};
-use crate::io::{CallFailure, NotDurable, Output, RunEvent};
+use crate::io::{CallFailure, NotDurable, Output, RunEvent, Space};
 use crate::node::{Committing, Node};
 
 /// How long an application whose writes were not taken is given for the disk to catch up.
@@ -45,6 +45,7 @@ impl Node {
                 seed: self.event_seed(),
                 first_id: self.take_ids(limits.effects),
                 storage_used: used,
+                storage_full: self.space == Space::Full,
             };
             events.push(RunEvent { event: waiting.event, context });
         }

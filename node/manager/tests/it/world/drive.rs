@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use prost_contract::{Change, Copies, Execution, Outcome, Shelf};
+use prost_contract::{Change, Copies, Execution, Outcome, Point, Shelf};
 use prost_kbr::{AppId, Header, Input as Ring, Message, NodeId, Peer, Purpose, Refusal, wire};
 use prost_manager::{Input, NotDurable, Output, RunEvent, look};
 
@@ -22,6 +22,10 @@ impl Shelf for NoShelf {
 
     fn copies(&self, _: &AppId) -> Box<dyn Copies + '_> {
         panic!("no application has any")
+    }
+
+    fn damaged(&self) -> Vec<(AppId, Point)> {
+        Vec::new()
     }
 }
 
