@@ -114,4 +114,6 @@ pub struct Context {
     pub first_id: u64,
     /// Bytes of records the application has, before this event.
     pub storage_used: u64,
+    /// The node's disk is nearly full: a write that takes more room than it frees is refused, as one over quota is.
+    pub storage_full: bool,
 }

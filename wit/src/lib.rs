@@ -16,8 +16,8 @@ pub use event::{Context, Event, Message, Request, Start};
 pub use limits::Limits;
 pub use prost_kbr::Verdict;
 pub use records::{
-    Change, Copies, Entry, Kept, MAX_COPIES, Place, Point, Records, Shelf, TOMBSTONE_MS, Unavailable, Version,
-    record_bytes,
+    Change, Checked, Copies, Entry, Kept, MAX_COPIES, Place, Point, Records, Shelf, Sum, TOMBSTONE_MS, Unavailable,
+    Version, record_bytes,
 };
 
 /// Package and version of the contract, as component imports name it.

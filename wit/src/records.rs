@@ -119,13 +119,45 @@ impl Change {
 }
 
 /// The keyed records of one application on one node, as nodes compare and copy them: deleted and expired ones included,
-/// durable or not.
+/// durable or not. A copy that is damaged is not there, so that whoever has a good one gives it; the store keeps it in
+/// mind ([`Shelf::damaged`]).
 pub trait Copies {
     /// Those in `range`, in ring order from the range's start and then by name, after `after`, at most `max`.
     fn entries(&self, range: Interval, after: Option<&Point>, max: usize) -> Result<Vec<Entry>, Unavailable>;
 
     /// One of them.
     fn kept(&self, point: &Point) -> Result<Option<Kept>, Unavailable>;
+
+    /// How many there are in a range, and which. Costs the same for a few records as for many.
+    fn sum(&self, range: Interval) -> Result<Sum, Unavailable>;
+
+    /// A range in at most `parts` + 1 parts of about the same number of records, in ring order: the last key of each, and
+    /// what is in it. The last one ends where the range does. `parts` is at least one.
+    fn parts(&self, range: Interval, parts: u64) -> Result<Vec<(Key, Sum)>, Unavailable>;
+
+    /// Reads records from the disk in the order of keys and names, from after `after` on, to find out which are damaged:
+    /// at most `max`, and no more after so many bytes.
+    fn check(&self, after: Option<&Point>, max: usize, bytes: usize) -> Result<Checked, Unavailable>;
+}
+
+/// How far a check came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Records that were read.
+    pub records: usize,
+    /// Bytes of their values.
+    pub bytes: usize,
+    /// The last record that was read, where there may be more after it.
+    pub last: Option<Point>,
+}
+
+/// How many records, and a digest of which they are in which versions: alike on every node that has the same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sum {
+    /// How many.
+    pub count: u64,
+    /// The sum, modulo 2^128 and big endian, of a digest of each one's key, name and version; zeros where there are none.
+    pub digest: [u8; 16],
 }
 
 /// All records of a node.
@@ -135,4 +167,7 @@ pub trait Shelf {
 
     /// One application's keyed records.
     fn copies(&self, app: &AppId) -> Box<dyn Copies + '_>;
+
+    /// The keyed records that are known to be damaged here and have not been written again since, a bounded number.
+    fn damaged(&self) -> Vec<(AppId, Point)>;
 }

@@ -11,6 +11,7 @@ use prost_contract::LogLevel;
 use prost_kbr::{AppId, Outcome, Time};
 use prost_manager::{
     CallFailure, DownloadFailure, Found, Input, InstallFailure, Node, NotDurable, Output, PublishFailure, Published,
+    Space,
 };
 use prost_package::Policy;
 use tokio::sync::{mpsc, oneshot};
@@ -137,6 +138,8 @@ pub struct Driver {
     gauges_due: Instant,
     left: bool,
     failure: Option<StoreError>,
+    /// The room on the disk, as the machine was told.
+    space: Space,
 }
 
 impl Driver {
@@ -152,6 +155,7 @@ impl Driver {
             gauges_due: started,
             left: false,
             failure: None,
+            space: Space::default(),
         }
     }
 
@@ -219,6 +223,12 @@ impl Driver {
         self.drain();
         if measures {
             self.gauges_due = Instant::now() + GAUGES;
+            let space = self.parts.store.space();
+            if space != self.space {
+                self.space = space;
+                self.give(Input::SetSpace(space));
+                self.drain();
+            }
             status::measure(&self.parts);
         }
     }

@@ -13,10 +13,11 @@ use prometheus::{
     TextEncoder,
 };
 use prost_kbr::Refusal;
-use prost_manager::{DownloadFailure, Node, Source};
+use prost_manager::{DownloadFailure, Node, Source, Space};
 
 use crate::compiler::{Ended, Work};
 use crate::metrics::peerlets::Peerlets;
+use crate::store::Store;
 use crate::transport::{Direction, Refused, Transport};
 
 /// Sources of an application's code, as label values.
@@ -54,6 +55,9 @@ pub struct Metrics {
     settling: IntGauge,
     content_bytes: IntGauge,
     content: IntCounterVec,
+    damaged: IntCounter,
+    damaged_now: IntGauge,
+    space: IntGauge,
     malformed: IntCounterVec,
     compiles: IntCounterVec,
     compile_seconds: Histogram,
@@ -122,7 +126,8 @@ impl Metrics {
             )?,
             records: make.counters(
                 "prost_keyed_records_total",
-                "What was done with keyed records, by whether they were kept for others, taken, given or dropped.",
+                "What was done with keyed records, by whether they were kept for others, taken, given, dropped, read from \
+                 the disk to check them, or fetched in the place of damaged ones.",
                 &["event"],
             )?,
             comparisons: make.counters(
@@ -141,6 +146,12 @@ impl Metrics {
                 "prost_content_total",
                 "Pieces of code that were taken, refused, had no room or came damaged, and packages that were published.",
                 &["event"],
+            )?,
+            damaged: make.counter("prost_storage_damaged_total", "Records that were found to be damaged on the disk.")?,
+            damaged_now: make.gauge("prost_storage_damaged_records", "Damaged records that have not been replaced.")?,
+            space: make.gauge(
+                "prost_storage_space",
+                "Room on the disk: 0 enough, 1 nothing new is installed, 2 nothing may grow.",
             )?,
             compiles: make.counters("prost_compiles_total", "Components compiled, by how it ended.", &["result"])?,
             compile_seconds: make.histogram(
@@ -177,7 +188,7 @@ impl Metrics {
     /// Every known label value exists from the start.
     fn start_at_zero(&self) {
         let known = [
-            (&self.records, &["kept", "taken", "given", "dropped"][..]),
+            (&self.records, &["kept", "taken", "given", "dropped", "checked", "repaired"][..]),
             (&self.comparisons, &["ok", "error"]),
             (&self.keyed_faults, &["unacknowledged", "unsettled"]),
             (&self.malformed, &["record_frame"]),
@@ -250,6 +261,18 @@ impl Metrics {
         self.update_peerlets(node);
     }
 
+    /// The same for what the store counts.
+    pub(crate) fn update_store(&self, store: &Store) {
+        let (found, now) = store.damaged();
+        raise(&self.damaged, found);
+        self.damaged_now.set(gauge(now));
+        self.space.set(match store.space() {
+            Space::Enough => 0,
+            Space::Scarce => 1,
+            Space::Full => 2,
+        });
+    }
+
     fn update_transport(&self, transport: &Transport) {
         let connections = transport.connections();
         for (direction, name) in [(Direction::Inbound, "inbound"), (Direction::Outbound, "outbound")] {
@@ -304,9 +327,15 @@ impl Metrics {
 
     fn update_records(&self, node: &Node) {
         let stats = node.record_stats();
-        for (event, count) in
-            [("kept", stats.stored), ("taken", stats.pulled), ("given", stats.given), ("dropped", stats.dropped)]
-        {
+        let events = [
+            ("kept", stats.stored),
+            ("taken", stats.pulled),
+            ("given", stats.given),
+            ("dropped", stats.dropped),
+            ("checked", stats.checked),
+            ("repaired", stats.repaired),
+        ];
+        for (event, count) in events {
             raise(&self.records.with_label_values(&[event]), count);
         }
         for (result, count) in [("ok", stats.compared), ("error", stats.failed)] {

@@ -48,6 +48,7 @@ fn records(parts: &Parts) -> RecordCounts {
 /// Brings the gauges and the counters that the machine keeps up to date.
 pub(crate) fn measure(parts: &Parts) {
     parts.metrics.update(&parts.node, &parts.transport);
+    parts.metrics.update_store(&parts.store);
 }
 
 fn ring_state(state: RingState) -> &'static str {

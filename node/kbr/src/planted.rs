@@ -78,6 +78,8 @@ pub enum Bug {
     NotRepaired,
     /// Copies that belong elsewhere stay.
     StraysKept,
+    /// Records that the disk has damaged are not looked for.
+    RotNotRepaired,
 }
 
 #[cfg(feature = "planted")]
@@ -111,8 +113,14 @@ impl Bug {
     pub const OF_FALL_OVER: [Bug; 4] =
         [Bug::LastReplicaNext, Bug::RefusalsNotCarried, Bug::SecondAttemptDropped, Bug::DeliversAgain];
     /// Those of keyed records, which the layer above makes.
-    pub const OF_RECORDS: [Bug; 5] =
-        [Bug::AcknowledgedAlone, Bug::ServedBeforeHandOver, Bug::LeavesWithRecords, Bug::NotRepaired, Bug::StraysKept];
+    pub const OF_RECORDS: [Bug; 6] = [
+        Bug::AcknowledgedAlone,
+        Bug::ServedBeforeHandOver,
+        Bug::LeavesWithRecords,
+        Bug::NotRepaired,
+        Bug::StraysKept,
+        Bug::RotNotRepaired,
+    ];
 }
 
 impl Config {

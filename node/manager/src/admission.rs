@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use prost_kbr::{AppId, Refusal};
 use prost_package::{Grant, Resource, Resources};
 
+use crate::io::Space;
 use crate::node::Node;
 
 /// The promises.
@@ -115,6 +116,9 @@ impl Admission {
 impl Node {
     /// Reserves what a version that is to be installed gets, and enough for the one that it is to replace.
     pub(crate) fn admit_new(&mut self, id: &AppId, grant: Grant) -> Result<Grant, (Refusal, String)> {
+        if self.space >= Space::Scarce && self.admission.share(id) == Resources::default() {
+            return Err((Refusal::OverBudget, "the disk of this node is nearly full".to_owned()));
+        }
         let running = self.apps.get(id).filter(|app| app.started).and_then(|app| app.code.as_ref());
         let fallback = running.map(|code| Resources::of(&code.grant.budgets));
         self.admit(id, grant, fallback)

@@ -121,6 +121,20 @@ pub enum Input {
     },
     /// The operator's policy has changed.
     SetPolicy(Arc<Policy>),
+    /// The disk has less room than before, or more. A node that is not told has enough.
+    SetSpace(Space),
+}
+
+/// How much room the disk has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Space {
+    /// Enough.
+    #[default]
+    Enough,
+    /// So little that nothing new is installed.
+    Scarce,
+    /// So little that nothing is written that takes more room than it frees. What is there is read and removed as ever.
+    Full,
 }
 
 /// How a key is looked up.

@@ -31,8 +31,9 @@ mod upgrade;
 
 pub use admission::Admitted;
 pub use content::{ContentSettings, ContentStats, PublishFailure, Published};
-pub use io::{CallFailure, DownloadFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search};
+pub use io::{CallFailure, DownloadFailure, Input, InstallFailure, NotDurable, Output, RunEvent, Search, Space};
 pub use ledger::Usage;
 pub use node::{Node, Settings};
-pub use records::{Found, Look, RecordStats, Sum, look};
+pub use prost_contract::Sum;
+pub use records::{Block, Cover, Found, Look, RangeIndex, RecordStats, look};
 pub use status::{AppState, AppStatus, Installation, Source, Stats};

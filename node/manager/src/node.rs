@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_contract::{Event, LogLevel};
+use prost_contract::{Event, LogLevel, Point};
 use prost_kbr::planted::Bug;
 use prost_kbr::{
     AppId, Change, Dispatch, Failure, Header, Key, Machine, Outcome, Output as Ring, Peer, Purpose, RingState,
@@ -18,7 +18,7 @@ use crate::calls::Calls;
 use crate::content::{Content, ContentSettings};
 use crate::download::Downloads;
 use crate::fetch::Fetch;
-use crate::io::{Input, Output, Search};
+use crate::io::{Input, Output, Search, Space};
 use crate::ledger::{Line, Usage, cut};
 use crate::records::{RecordFrame, RecordStats, Records};
 use crate::status::{AppState, AppStatus, Installation, Stats};
@@ -59,6 +59,8 @@ pub(crate) enum Committing {
     Drop { app: AppId },
     /// Pieces of code that are too old.
     Sweep { app: AppId },
+    /// A good copy in the place of a damaged one.
+    Repair { app: AppId, point: Point },
 }
 
 impl Committing {
@@ -67,7 +69,8 @@ impl Committing {
         | Committing::Session { app, .. }
         | Committing::Store { app, .. }
         | Committing::Drop { app }
-        | Committing::Sweep { app }) = self;
+        | Committing::Sweep { app }
+        | Committing::Repair { app, .. }) = self;
         app
     }
 }
@@ -103,6 +106,8 @@ pub struct Node {
     pub(crate) installations: VecDeque<Installation>,
     pub(crate) stats: Stats,
     pub(crate) leaving: bool,
+    /// The room on the disk.
+    pub(crate) space: Space,
 }
 
 impl Node {
@@ -136,6 +141,7 @@ impl Node {
             installations: VecDeque::new(),
             stats: Stats::default(),
             leaving: false,
+            space: Space::default(),
         };
         node.forget_denied();
         node
@@ -162,6 +168,7 @@ impl Node {
             Input::DownloadHead { download, envelope } => self.on_download_head(download, envelope),
             Input::Downloaded { download, bytes, result } => self.on_downloaded(download, bytes, result),
             Input::SetPolicy(policy) => self.on_policy(policy),
+            Input::SetSpace(space) => self.space = space,
         }
         self.settle();
     }

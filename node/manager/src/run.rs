@@ -7,7 +7,7 @@ use prost_contract::{Change, Context, Execution, LogLevel, Outcome};
 use prost_kbr::{AppId, Failure, Handling, Interval, Verdict};
 
 use crate::app::{Answer, End, Phase, Uncommitted, Waiting};
-use crate::io::{CallFailure, NotDurable, Output, RunEvent};
+use crate::io::{CallFailure, NotDurable, Output, RunEvent, Space};
 use crate::node::{Committing, Node};
 
 /// How long an application whose writes were not taken is given for the disk to catch up.
@@ -45,6 +45,7 @@ impl Node {
                 seed: self.event_seed(),
                 first_id: self.take_ids(limits.effects),
                 storage_used: used,
+                storage_full: self.space == Space::Full,
             };
             events.push(RunEvent { event: waiting.event, context });
         }
@@ -230,7 +231,11 @@ impl Node {
         while let Some(entry) = self.apps.get_mut(id).and_then(crate::app::App::pop_durable) {
             self.apply_all(id, entry.effects);
             match entry.end {
-                End::Done(Answer::Start) => self.on_started(id),
+                End::Done(Answer::Start) => {
+                    // Its records are looked after from now on.
+                    self.records.dirty = true;
+                    self.on_started(id);
+                }
                 End::Done(answer) => self.end(id, answer, Ok(())),
                 End::Verdict(answer, verdict) => self.end_passage(answer, verdict),
                 End::Refused(Answer::Call(call), line) => self.respond(call, Err(CallFailure::Application(line))),

@@ -196,6 +196,22 @@ fn a_record_is_held_to_its_limits() {
 }
 
 #[test]
+fn on_a_full_disk_a_record_may_shrink_and_go_but_not_grow() {
+    const OVER_QUOTA: Option<u8> = Some(0);
+    let full = Context { storage_full: true, ..context() };
+    let held = || {
+        let mut records = Memory::default();
+        records.records.insert((Place::Node, b"name".to_vec()), Bytes::from_static(&[1; 8]));
+        records
+    };
+    let answer = |name, value| put_error(name, value, Limits::default(), &full, held());
+    assert_eq!(answer(4, 9), OVER_QUOTA, "it would grow");
+    assert_eq!(answer(3, 0), OVER_QUOTA, "it would be new");
+    assert_eq!(answer(4, 8), None);
+    assert_eq!(answer(4, 1), None);
+}
+
+#[test]
 fn a_record_belongs_where_its_key_is_near() {
     const NOT_HERE: [u8; 2] = [1, 2];
     let at = "(call $put (i32.const 1) (local.get $key-high) (local.get $key-middle) (local.get $key-low)

@@ -41,6 +41,8 @@ fn try_all(bug: Option<Bug>, seed: u64) {
     shelves.wait_for_repair();
     let reader = shelves.any_alive(&mut dice);
     shelves.check_reads(reader);
+    assert!(shelves.rot(2, &mut dice) > 0);
+    shelves.wait_for_places(120);
     let mut shelves = with(bug, seed, 1);
     assert_eq!(shelves.write(0, &names(40), 10), 40);
     let leaver = shelves.replica("name-7", 0);

@@ -14,6 +14,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use prost_manager::Space;
 use prost_package::Acknowledgement;
 use prost_sim::{Act, Index, Network};
 
@@ -124,6 +125,43 @@ fn what_was_deleted_stays_deleted_when_a_copy_comes_back() {
     assert!(settle(&mut shelves.world, Duration::from_secs(120)));
     shelves.wait_for_places(120);
     shelves.check_reads(away);
+}
+
+#[test]
+fn all_copies_but_one_of_every_record_rot_and_become_alike_again() {
+    for seed in 0..3 {
+        let mut dice = Dice(seed);
+        let mut shelves = Shelves::new(40 + seed, 12, 3, Acknowledgement::All);
+        assert_eq!(shelves.write(0, &names(60), 10), 60);
+        assert_eq!(shelves.rot(2, &mut dice), 120);
+        assert!(shelves.check_places().is_err(), "damaged copies are not served");
+        shelves.wait_for_places(120);
+        shelves.check_reads(7);
+    }
+}
+
+#[test]
+fn a_record_that_rots_is_repaired_in_seconds_although_comparisons_take_minutes() {
+    let mut shelves = Shelves::new(50, 12, 3, Acknowledgement::All);
+    assert_eq!(shelves.write(0, &names(1), 90), 1);
+    let mut dice = Dice(1);
+    assert_eq!(shelves.rot(1, &mut dice), 1);
+    // One check, one question, one write.
+    shelves.wait_for_places(15);
+}
+
+#[test]
+fn a_replica_whose_disk_is_full_is_passed_over_until_it_has_room_again() {
+    let mut shelves = Shelves::new(60, 10, 3, Acknowledgement::All);
+    let name = "name-0".to_owned();
+    let full = shelves.replica(&name, 1);
+    shelves.world.set_space(full, Space::Full);
+    shelves.pass(1);
+    assert_eq!(shelves.write(0, std::slice::from_ref(&name), 15), 1, "three others acknowledge");
+    assert_eq!(shelves.held_by(&name), [0, 2, 3]);
+    shelves.world.set_space(full, Space::Enough);
+    shelves.wait_for_places(240);
+    shelves.check_reads(7);
 }
 
 /// Acknowledged writes that must all be found again.

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     fn shelves(kept: &[(u8, u64, u64)]) -> Shelves {
-        kept.iter().map(|(node, bytes, got)| (NodeId::hash([*node]), Kept { bytes: *bytes, got: *got })).collect()
+        kept.iter().map(|(node, bytes, got)| (NodeId::hash(&[*node]), Kept { bytes: *bytes, got: *got })).collect()
     }
 
     #[test]

@@ -52,12 +52,22 @@ pub enum StoreError {
     /// The file is damaged, or is no store.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
+    /// A record is not what was written, or stands in the wrong place: what is left of it has not the right checksum. The
+    /// record alone is lost.
+    #[error("a record is damaged")]
+    Damaged {
+        /// Its key in the database.
+        key: Vec<u8>,
+    },
     /// Reading or writing failed. After a failed write the store takes no more of them.
     #[error("the disk failed: {0}")]
     Disk(String),
     /// More is waiting to be written than may wait. Nothing of it was taken.
     #[error("too much is waiting to be written")]
     Overloaded,
+    /// The disk is nearly full. Nothing of it was taken; removals are.
+    #[error("the disk is nearly full")]
+    Full,
     /// Too many applications have records here.
     #[error("more than {0} applications have records here")]
     TooManyApps(usize),
@@ -72,10 +82,15 @@ impl StoreError {
         match self {
             StoreError::Directory { .. } | StoreError::Locked { .. } => exit::CANNOT_CREATE,
             StoreError::OtherNode { .. } => exit::CONFIG,
-            StoreError::NewerFormat { .. } | StoreError::OlderFormat { .. } | StoreError::Corrupt(_) => exit::DATA,
-            StoreError::Disk(_) | StoreError::Overloaded | StoreError::TooManyApps(_) | StoreError::Closed => {
-                exit::INTERNAL
-            }
+            StoreError::NewerFormat { .. }
+            | StoreError::OlderFormat { .. }
+            | StoreError::Corrupt(_)
+            | StoreError::Damaged { .. } => exit::DATA,
+            StoreError::Disk(_)
+            | StoreError::Overloaded
+            | StoreError::Full
+            | StoreError::TooManyApps(_)
+            | StoreError::Closed => exit::INTERNAL,
         }
     }
 

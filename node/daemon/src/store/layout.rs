@@ -156,47 +156,62 @@ pub(super) fn encode(key: &[u8], stored: &Stored) -> Vec<u8> {
     bytes
 }
 
-/// Whether there is something to read in a stored value, its checksum unchecked.
-pub(super) fn is_live(key: &[u8], stored: &[u8], now_ms: u64) -> Result<bool, StoreError> {
-    let deleted = ring_key_of(key).is_some() && stored.get(HEAD_LEN + VERSION_LEN - 1) != Some(&1);
-    Ok(!deleted && expiry(stored)? > now_ms)
-}
-
-/// The version of a stored keyed record, its checksum unchecked; none for a record of the node.
+/// The version of a stored keyed record; none for a record of the node.
 pub(super) fn version(key: &[u8], stored: &[u8]) -> Result<Option<Version>, StoreError> {
-    if ring_key_of(key).is_none() {
-        return Ok(None);
+    Ok(parse(key, stored)?.version)
+}
+
+/// A stored value that is what was written.
+pub(super) struct Parsed<'a> {
+    /// Milliseconds since 1970, or [`NEVER`].
+    pub(super) expires: u64,
+    /// Of a keyed record.
+    pub(super) version: Option<Version>,
+    /// None for a keyed record that was deleted or has expired.
+    pub(super) value: Option<&'a [u8]>,
+}
+
+impl Parsed<'_> {
+    /// Whether there is something to read.
+    pub(super) fn is_live(&self, now_ms: u64) -> bool {
+        self.value.is_some() && self.expires > now_ms
     }
-    split_version(stored.get(HEAD_LEN..).unwrap_or_default()).map(|(version, _)| Some(version))
 }
 
-/// The version and the value of a keyed record.
-fn split_version(body: &[u8]) -> Result<(Version, Option<&[u8]>), StoreError> {
-    let short = || StoreError::Corrupt("a record is too short".to_owned());
-    let (at, rest) = body.split_first_chunk().ok_or_else(short)?;
-    let (node, rest) = rest.split_first_chunk().ok_or_else(short)?;
-    let (there, value) = rest.split_first().ok_or_else(short)?;
-    Ok((Version { at: u64::from_be_bytes(*at), node: Id::from_bytes(*node) }, (*there == 1).then_some(value)))
+/// Undoes [`encode`], without a copy.
+pub(super) fn parse<'a>(key: &[u8], stored: &'a [u8]) -> Result<Parsed<'a>, StoreError> {
+    try_parse(key, stored).ok_or_else(|| StoreError::Damaged { key: key.to_vec() })
 }
 
-/// When a stored value expires, its checksum unchecked.
-pub(super) fn expiry(stored: &[u8]) -> Result<u64, StoreError> {
-    let bytes = stored.first_chunk().ok_or_else(|| StoreError::Corrupt("a record is too short".to_owned()))?;
-    Ok(u64::from_be_bytes(*bytes))
-}
-
-/// Undoes [`encode`].
-pub(super) fn decode(key: &[u8], stored: &[u8]) -> Result<Stored, StoreError> {
+fn try_parse<'a>(key: &[u8], stored: &'a [u8]) -> Option<Parsed<'a>> {
     let expires = expiry(stored)?;
-    let (head, body) =
-        stored.split_at_checked(HEAD_LEN).ok_or_else(|| StoreError::Corrupt("a record is too short".to_owned()))?;
+    let (head, body) = stored.split_at_checked(HEAD_LEN)?;
     if head[EXPIRY_LEN..] != checksum(key, expires, body) {
-        return Err(StoreError::Corrupt("a record's checksum is wrong".to_owned()));
+        return None;
     }
     let (version, value) = match ring_key_of(key) {
         Some(_) => split_version(body).map(|(version, value)| (Some(version), value))?,
         None => (None, Some(body)),
     };
+    Some(Parsed { expires, version, value })
+}
+
+/// The version and the value of a keyed record.
+fn split_version(body: &[u8]) -> Option<(Version, Option<&[u8]>)> {
+    let (at, rest) = body.split_first_chunk()?;
+    let (node, rest) = rest.split_first_chunk()?;
+    let (there, value) = rest.split_first()?;
+    Some((Version { at: u64::from_be_bytes(*at), node: Id::from_bytes(*node) }, (*there == 1).then_some(value)))
+}
+
+/// When a stored value expires, its checksum unchecked.
+fn expiry(stored: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*stored.first_chunk()?))
+}
+
+/// Undoes [`encode`].
+pub(super) fn decode(key: &[u8], stored: &[u8]) -> Result<Stored, StoreError> {
+    let Parsed { expires, version, value } = parse(key, stored)?;
     Ok(Stored { expires, version, value: value.map(Bytes::copy_from_slice) })
 }
 

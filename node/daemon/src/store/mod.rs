@@ -3,6 +3,7 @@
 //! One thread writes. Whoever calls [`Store::submit`] sees the change at once, through what is pending, and learns
 //! through the callback given at the start that it is durable: one `fsync` makes many commits so.
 
+mod copies;
 mod datadir;
 mod error;
 mod layout;
@@ -10,6 +11,8 @@ mod open;
 mod pending;
 mod reader;
 mod shared;
+mod space;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -20,8 +23,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost_contract::{Change as Asked, Copies, Place, Records, Shelf, Version};
+use prost_contract::{Change as Asked, Copies, Place, Point, Records, Shelf, Version};
 use prost_kbr::AppId;
+use prost_manager::Space;
 use redb::{ReadableDatabase, ReadableTable};
 
 pub use datadir::DataDir;
@@ -65,7 +69,7 @@ impl Store {
         state.admit(asked.len(), asked.iter().map(Asked::bytes).sum())?;
         let durable = self.shared.durable()?;
         let (number, new) = state.number(app)?;
-        let mut delta = 0_i64;
+        let (mut delta, mut forgotten) = (0_i64, 0_i64);
         let mut changes = Vec::with_capacity(asked.len());
         // What the records are charged after the changes so far.
         let mut charged: BTreeMap<Vec<u8>, Charged> = BTreeMap::new();
@@ -73,15 +77,22 @@ impl Store {
             let key = record_key(number, &asked);
             let before = match charged.get(&key) {
                 Some(charged) => *charged,
-                None => self.shared.charged(&state, &durable, &key)?,
+                None => self.shared.charged(&mut state, &durable, &key)?,
             };
             let Some(change) = change(key, asked, before.version) else { continue };
             let after = Charged::of(&change.key, change.value.as_ref());
-            delta += signed(after.bytes) - signed(before.bytes);
+            let growth = signed(after.bytes) - signed(before.bytes);
+            delta += growth;
+            if change.value.as_ref().is_none_or(|stored| stored.value.is_none()) {
+                forgotten += growth.max(0);
+            }
             charged.insert(change.key.clone(), after);
             changes.push(change);
         }
-        state.push_records(Some(commit), number, new.then(|| app.clone()), delta, changes);
+        // That something was deleted is written however little room there is.
+        state.take_room(delta - forgotten)?;
+        let grown = state.push_records(Some(commit), number, new.then(|| app.clone()), delta, changes);
+        self.shared.divide(&mut state, &durable, number, grown);
         drop(state);
         self.shared.wake();
         Ok(())
@@ -94,6 +105,8 @@ impl Store {
         let number = state.apps.remove(app);
         if let Some(number) = number {
             state.used.remove(&number);
+            state.indexes.remove(&number);
+            state.damaged.retain(|key| layout::app_of(key) != Some(number));
         }
         state.push(None, Work::Retire(number));
         drop(state);
@@ -130,6 +143,17 @@ impl Store {
         state.apps.get(app).and_then(|number| state.used.get(number)).copied().unwrap_or(0)
     }
 
+    /// How much room the disk had when it was last looked at.
+    pub fn space(&self) -> Space {
+        self.shared.state().left.space
+    }
+
+    /// Damaged records: how many were found since the start, and how many of these have not been written again.
+    pub fn damaged(&self) -> (u64, u64) {
+        let state = self.shared.state();
+        (state.found_damaged, state.damaged.len() as u64)
+    }
+
     /// Keeps a package file for the application, in place of an older one.
     pub fn save_package(&self, app: &AppId, package: Bytes) -> Result<(), StoreError> {
         self.push(package.len(), Work::SavePackage(app.clone(), package))
@@ -155,6 +179,7 @@ impl Store {
     fn push(&self, bytes: usize, work: Work) -> Result<(), StoreError> {
         let mut state = self.shared.state();
         state.admit(1, bytes)?;
+        state.take_room(signed(bytes as u64))?;
         state.push(None, work);
         drop(state);
         self.shared.wake();
@@ -194,7 +219,7 @@ fn change(key: Vec<u8>, asked: Asked, version: Option<Version>) -> Option<Change
         Asked::Drop(_, upto) if version.is_none_or(|version| version > upto) => return None,
         Asked::Drop(..) => None,
     };
-    Some(Change { key, value })
+    Some(Change { key, value, was: version })
 }
 
 /// See [`Store::shelf`].
@@ -207,5 +232,15 @@ impl Shelf for StoreShelf {
 
     fn copies(&self, app: &AppId) -> Box<dyn Copies + '_> {
         Box::new(AppRecords::new(self.0.clone(), app.clone(), 0))
+    }
+
+    fn damaged(&self) -> Vec<(AppId, Point)> {
+        let state = self.0.state();
+        let names: BTreeMap<u32, &AppId> = state.apps.iter().map(|(app, number)| (*number, app)).collect();
+        let record = |key: &Vec<u8>| {
+            let app = names.get(&layout::app_of(key)?)?;
+            Some(((*app).clone(), layout::point_of(key)?))
+        };
+        state.damaged.iter().filter_map(record).collect()
     }
 }

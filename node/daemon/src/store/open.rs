@@ -4,21 +4,36 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use prost_contract::Entry;
 use prost_kbr::{AppId, Id, NodeId};
+use prost_manager::RangeIndex;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend};
 
 use super::datadir::DataDir;
 use super::error::StoreError;
 use super::layout;
-use super::pending::{State, Work};
+use super::pending::{MAX_DAMAGED, State, Work};
 use super::shared::Shared;
+use super::space::{self, Gauge};
+use super::sums::IndexBuilder;
 use super::writer::Writer;
 use super::{OnCommit, Store};
 
 const STORE_FILE: &str = "store.redb";
+/// A new store before it has its name: what a crash leaves of it is made anew.
+const NEW_FILE: &str = "store.redb.new";
 /// Bytes of database pages that are kept in memory.
 const CACHE_BYTES: usize = 64 << 20;
+
+/// What a store needs besides its file.
+pub(super) struct Means {
+    /// The wall clock, in milliseconds since 1970.
+    pub(super) now_ms: Box<dyn Fn() -> u64 + Send>,
+    pub(super) gauge: Gauge,
+    /// Bytes of database pages that are kept in memory.
+    pub(super) cache_bytes: usize,
+}
 
 impl Store {
     /// Opens the node's store in its data directory; makes it where there is none.
@@ -28,10 +43,16 @@ impl Store {
             path: path.clone(),
             cause: format!("{STORE_FILE}: {error}"),
         };
+        if !data.dir().try_exists(STORE_FILE).map_err(cannot)? {
+            create(data, &path, node)?;
+        }
         let file = data.file(STORE_FILE).map_err(cannot)?;
         data.sync().map_err(cannot)?;
-        let backend = FileBackend::new(file.into_std()).map_err(|error| database_error(error, &path))?;
-        Store::open_backend(backend, &path, node, on_commit, Box::new(wall_clock_ms))
+        let file = file.into_std();
+        let gauge = space::gauge(file.try_clone().map_err(cannot)?);
+        let backend = FileBackend::new(file).map_err(|error| database_error(error, &path))?;
+        let means = Means { now_ms: Box::new(wall_clock_ms), gauge, cache_bytes: CACHE_BYTES };
+        Store::open_backend(backend, &path, node, on_commit, means)
     }
 
     pub(super) fn open_backend(
@@ -39,19 +60,35 @@ impl Store {
         path: &str,
         node: NodeId,
         on_commit: OnCommit,
-        now_ms: Box<dyn Fn() -> u64 + Send>,
+        means: Means,
     ) -> Result<Store, StoreError> {
-        let db = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        let db = Builder::new().set_cache_size(means.cache_bytes).create_with_backend(backend);
         let db = db.map_err(|error| database_error(error, path))?;
         check_owner(&db, path, node)?;
         prepare(&db, node)?;
         let state = read_state(&db)?;
         let shared = Arc::new(Shared::new(db, state));
-        let writer = Writer::new(shared.clone(), on_commit, now_ms);
+        shared.measure(&means.gauge);
+        let writer = Writer::new(shared.clone(), on_commit, means.now_ms, means.gauge);
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(|| writer.run());
         let thread = thread.map_err(|error| StoreError::Disk(format!("cannot start the writer: {error}")))?;
         Ok(Store { shared, writer: Some(thread) })
     }
+}
+
+/// Makes an empty store, and gives it its name when it is whole and durable.
+fn create(data: &DataDir, path: &str, node: NodeId) -> Result<(), StoreError> {
+    let cannot =
+        |error: std::io::Error| StoreError::Directory { path: path.to_owned(), cause: format!("{NEW_FILE}: {error}") };
+    let file = data.file(NEW_FILE).map_err(cannot)?.into_std();
+    file.set_len(0).map_err(cannot)?;
+    let backend = FileBackend::new(file).map_err(|error| database_error(error, path))?;
+    let db = Builder::new().create_with_backend(backend).map_err(|error| database_error(error, path))?;
+    prepare(&db, node)?;
+    drop(db);
+    data.file(NEW_FILE).and_then(|file| file.sync_all()).map_err(cannot)?;
+    data.dir().rename(NEW_FILE, data.dir(), STORE_FILE).map_err(cannot)?;
+    data.sync().map_err(cannot)
 }
 
 fn wall_clock_ms() -> u64 {
@@ -117,7 +154,7 @@ fn prepare(db: &Database, node: NodeId) -> Result<(), StoreError> {
 
 /// What has to be known besides the database, with the bytes used counted afresh.
 fn read_state(db: &Database) -> Result<State, StoreError> {
-    let (counted, newest_version) = recount(db)?;
+    let Recount { counted, newest_version, mut indexes, damaged } = recount(db)?;
     let transaction = db.begin_write()?;
     let mut state = State::default();
     state.newest_version = newest_version;
@@ -140,9 +177,14 @@ fn read_state(db: &Database) -> Result<State, StoreError> {
             }
             state.apps.insert(name, app);
             state.used.insert(app, used);
+            state.indexes.insert(app, indexes.remove(&app).unwrap_or_default());
         }
     }
     transaction.commit()?;
+    let in_use = |key: &Vec<u8>| layout::app_of(key).is_some_and(|app| state.used.contains_key(&app));
+    for key in damaged.into_iter().filter(in_use).collect::<Vec<_>>() {
+        state.note_damaged(&key);
+    }
     Ok(state)
 }
 
@@ -156,21 +198,39 @@ fn app_rows(table: &impl ReadableTable<u32, (&'static str, u64)>) -> Result<Vec<
     Ok(rows)
 }
 
-/// The bytes that each application uses, from its records, and the newest version of a keyed one.
-fn recount(db: &Database) -> Result<(BTreeMap<u32, u64>, u64), StoreError> {
+/// What only the records themselves say.
+#[derive(Default)]
+struct Recount {
+    /// The bytes that each application uses.
+    counted: BTreeMap<u32, u64>,
+    /// The newest version of a keyed record.
+    newest_version: u64,
+    indexes: BTreeMap<u32, RangeIndex>,
+    /// The keys of damaged records, the first of them.
+    damaged: Vec<Vec<u8>>,
+}
+
+fn recount(db: &Database) -> Result<Recount, StoreError> {
     let records = db.begin_read()?.open_table(layout::RECORDS)?;
-    let mut used = BTreeMap::new();
-    let mut newest = 0;
+    let mut recount = Recount::default();
+    let mut builder = IndexBuilder::default();
     for entry in records.iter()? {
         let (key, stored) = entry?;
-        let charge = layout::charge(key.value(), stored.value().len()).unwrap_or(0);
-        if let Some(app) = layout::app_of(key.value()) {
-            *used.entry(app).or_insert(0) += charge;
+        let (key, stored) = (key.value(), stored.value());
+        let Some(app) = layout::app_of(key) else { continue };
+        *recount.counted.entry(app).or_insert(0) += layout::charge(key, stored.len()).unwrap_or(0);
+        let Ok(version) = layout::version(key, stored) else {
+            if recount.damaged.len() < MAX_DAMAGED {
+                recount.damaged.push(key.to_vec());
+            }
+            continue;
+        };
+        if let (Some(version), Some(point)) = (version, layout::point_of(key)) {
+            recount.newest_version = recount.newest_version.max(version.at);
+            builder.add(recount.indexes.entry(app).or_default(), app, Entry { point, version });
         }
-        let version = layout::version(key.value(), stored.value())?;
-        newest = newest.max(version.map_or(0, |version| version.at));
     }
-    Ok((used, newest))
+    Ok(recount)
 }
 
 fn number(bytes: &[u8]) -> Result<u32, StoreError> {

@@ -1,12 +1,15 @@
 //! What has been submitted and is not durable yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use prost_contract::Version;
 use prost_kbr::AppId;
+use prost_manager::{Block, RangeIndex};
 
 use super::error::StoreError;
-use super::layout::Stored;
+use super::layout::{self, Stored};
+use super::space::{Left, Room, in_file};
 
 /// Commits that may wait to be written.
 pub const MAX_QUEUED_COMMITS: usize = 4096;
@@ -16,6 +19,8 @@ pub const MAX_QUEUED_WRITES: usize = 16_384;
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Applications that may have records on a node.
 pub const MAX_APPS: usize = 4096;
+/// Damaged records that are kept in mind.
+pub(super) const MAX_DAMAGED: usize = 4096;
 /// Bytes that go into one transaction at most; the last piece of work may exceed it.
 const BATCH_BYTES: usize = 1 << 20;
 /// Record changes that go into one transaction at most; the last piece of work may exceed it.
@@ -27,6 +32,8 @@ pub(super) struct Change {
     pub(super) key: Vec<u8>,
     /// What is to stand there; none where nothing is.
     pub(super) value: Option<Stored>,
+    /// The version of the keyed record that it takes the place of.
+    pub(super) was: Option<Version>,
 }
 
 impl Change {
@@ -49,6 +56,8 @@ pub(super) enum Work {
     },
     /// Take an application's number out of use; its records go afterwards.
     Retire(Option<u32>),
+    /// Forget when records expire that do not expire then.
+    Unlist(Vec<Vec<u8>>),
     /// Remove some of the records of a number that is out of use.
     Purge(u32),
     SavePackage(AppId, Bytes),
@@ -60,6 +69,7 @@ impl Work {
         match self {
             Work::Records { changes, .. } => changes.len(),
             Work::Purge(_) => BATCH_WRITES / 2,
+            Work::Unlist(entries) => entries.len(),
             Work::Retire(_) | Work::SavePackage(..) | Work::RemovePackage(_) => 1,
         }
     }
@@ -68,6 +78,7 @@ impl Work {
         match self {
             Work::Records { changes, .. } => changes.iter().map(Change::bytes).sum(),
             Work::SavePackage(_, bytes) => bytes.len(),
+            Work::Unlist(entries) => entries.iter().map(Vec::len).sum(),
             Work::Retire(_) | Work::Purge(_) | Work::RemovePackage(_) => 0,
         }
     }
@@ -96,11 +107,19 @@ pub(super) struct State {
     pub(super) values: BTreeMap<Vec<u8>, PendingValue>,
     /// The numbers of the applications.
     pub(super) apps: BTreeMap<AppId, u32>,
+    /// The sums of each application's keyed records, pending changes included.
+    pub(super) indexes: BTreeMap<u32, RangeIndex>,
     /// Bytes that each application uses, pending changes included.
     pub(super) used: BTreeMap<u32, u64>,
     pub(super) next_app: u32,
     /// The newest version among keyed records.
     pub(super) newest_version: u64,
+    /// The room on the disk.
+    pub(super) left: Left,
+    /// The keys of records that are damaged in the database and have not been written again.
+    pub(super) damaged: BTreeSet<Vec<u8>>,
+    /// How many records were found to be damaged since the start.
+    pub(super) found_damaged: u64,
     /// The first failure. From then on nothing is written any more.
     pub(super) failed: Option<StoreError>,
     pub(super) closing: bool,
@@ -125,6 +144,27 @@ impl State {
         if full { Err(StoreError::Overloaded) } else { Ok(()) }
     }
 
+    /// Whether there is room on the disk for records that take so many bytes more than before, which it is charged then.
+    pub(super) fn take_room(&mut self, growth: i64) -> Result<(), StoreError> {
+        let wanted = in_file(u64::try_from(growth).unwrap_or(0));
+        if wanted > self.left.bytes {
+            return Err(StoreError::Full);
+        }
+        self.left.bytes -= wanted;
+        Ok(())
+    }
+
+    /// The disk has been looked at.
+    pub(super) fn set_room(&mut self, room: Room) {
+        let before = self.left.space;
+        self.left = room.left(self.used.values().sum());
+        // What waits has not taken its room yet.
+        self.left.bytes = self.left.bytes.saturating_sub(in_file(self.queued_bytes as u64));
+        if self.left.space != before {
+            tracing::warn!(before = ?before, now = ?self.left.space, "the room on the disk has changed");
+        }
+    }
+
     /// The application's number, and whether it is a new one, which takes effect with its first changes.
     pub(super) fn number(&self, app: &AppId) -> Result<(u32, bool), StoreError> {
         match self.apps.get(app) {
@@ -134,7 +174,8 @@ impl State {
         }
     }
 
-    /// Makes changes visible and queues them. The caller has worked out `delta`.
+    /// Makes changes visible and queues them. The caller has worked out `delta`. Gives the blocks of the application's
+    /// index that have to be divided, which the caller does.
     pub(super) fn push_records(
         &mut self,
         commit: Option<u64>,
@@ -142,20 +183,36 @@ impl State {
         register: Option<AppId>,
         delta: i64,
         changes: Vec<Change>,
-    ) {
+    ) -> Vec<Block> {
         if let Some(id) = &register {
             self.apps.insert(id.clone(), app);
             self.next_app = app + 1;
         }
         let used = self.used.entry(app).or_insert(0);
         *used = used.saturating_add_signed(delta);
+        let index = self.indexes.entry(app).or_default();
+        let mut grown = Vec::new();
         for change in &changes {
             let version = change.value.as_ref().and_then(|stored| stored.version);
+            let block = layout::point_of(&change.key).and_then(|point| index.change(&point, change.was, version));
+            grown.extend(block.filter(|block| !grown.contains(block)));
             self.newest_version = self.newest_version.max(version.map_or(0, |version| version.at));
+            self.damaged.remove(&change.key);
             let pending = PendingValue { seq: self.next_seq, value: change.value.clone() };
             self.values.insert(change.key.clone(), pending);
         }
         self.push(commit, Work::Records { app, register, delta, changes });
+        grown
+    }
+
+    /// A record is damaged. Says whether that is news.
+    pub(super) fn note_damaged(&mut self, key: &[u8]) -> bool {
+        let news = self.damaged.len() < MAX_DAMAGED && self.damaged.insert(key.to_vec());
+        if news {
+            self.found_damaged += 1;
+            tracing::error!(known = self.damaged.len(), "a record on the disk is damaged");
+        }
+        news
     }
 
     /// Queues work.

@@ -8,7 +8,8 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::error::StoreError;
 use super::layout::{self, Stored};
-use super::pending::{Change, State};
+use super::pending::{Change, State, Work};
+use super::space::Gauge;
 
 /// The records that one pass of the sweep removes at most.
 const SWEEP_RECORDS: usize = 256;
@@ -44,6 +45,13 @@ impl Shared {
         drop(waited.expect("no code panics while it holds the store's lock"));
     }
 
+    /// Looks how much room the disk has.
+    pub(super) fn measure(&self, gauge: &Gauge) {
+        if let Some(room) = gauge() {
+            self.state().set_room(room);
+        }
+    }
+
     /// The records as they are in the database now.
     pub(super) fn durable(&self) -> Result<RecordTable, StoreError> {
         Ok(self.db.begin_read()?.open_table(layout::RECORDS)?)
@@ -51,13 +59,20 @@ impl Shared {
 
     /// What a record is charged now, expired or not, and its version. `state` is locked, so that the two views are of one
     /// moment.
-    pub(super) fn charged(&self, state: &State, durable: &RecordTable, key: &[u8]) -> Result<Charged, StoreError> {
+    pub(super) fn charged(&self, state: &mut State, durable: &RecordTable, key: &[u8]) -> Result<Charged, StoreError> {
         match state.values.get(key) {
             Some(pending) => Ok(Charged::of(key, pending.value.as_ref())),
             None => match durable.get(key)? {
                 Some(stored) => Ok(Charged {
                     bytes: layout::charge(key, stored.value().len()).unwrap_or(0),
-                    version: layout::version(key, stored.value())?,
+                    version: match layout::version(key, stored.value()) {
+                        Ok(version) => version,
+                        // Whatever is written now is newer than what is left of it.
+                        Err(_) => {
+                            self.heed(state, durable, key);
+                            None
+                        }
+                    },
                 }),
                 None => Ok(Charged::default()),
             },
@@ -71,12 +86,20 @@ impl Shared {
         let read = self.db.begin_read()?;
         let (expiries, durable) = (read.open_table(layout::EXPIRIES)?, read.open_table(layout::RECORDS)?);
         let end = layout::expiry_key(now_ms.saturating_add(1), &[]);
-        let (mut seen, mut queued) = (0, false);
+        let (mut seen, mut queued, mut stale) = (0, false, Vec::new());
         for entry in expiries.range::<&[u8]>(..end.as_slice())?.take(SWEEP_RECORDS) {
             let (entry, _) = entry?;
             seen += 1;
             let Some((expires, key)) = layout::split_expiry_key(entry.value()) else { continue };
-            queued |= self.queue_if_expired(&mut state, &durable, key, expires)?;
+            match self.queue_if_expired(&mut state, &durable, key, expires)? {
+                Swept::Queued => queued = true,
+                Swept::Stale => stale.push(entry.value().to_vec()),
+                Swept::Waits => {}
+            }
+        }
+        if !stale.is_empty() {
+            queued = true;
+            state.push(None, Work::Unlist(stale));
         }
         Ok(queued && seen == SWEEP_RECORDS)
     }
@@ -87,25 +110,67 @@ impl Shared {
         durable: &RecordTable,
         key: &[u8],
         expires: u64,
-    ) -> Result<bool, StoreError> {
-        let (Some(app), false) = (layout::app_of(key), state.values.contains_key(key)) else { return Ok(false) };
-        let Some(stored) = durable.get(key)? else { return Ok(false) };
-        if layout::expiry(stored.value())? != expires || !state.used.contains_key(&app) {
-            return Ok(false);
+    ) -> Result<Swept, StoreError> {
+        let (Some(app), false) = (layout::app_of(key), state.values.contains_key(key)) else {
+            return Ok(Swept::Waits);
+        };
+        if !state.used.contains_key(&app) {
+            return Ok(Swept::Waits);
         }
-        let before = Charged { bytes: layout::charge(key, stored.value().len()).unwrap_or(0), version: None };
-        let value = layout::version(key, stored.value())?
-            .filter(|_| layout::is_live(key, stored.value(), 0).unwrap_or(false))
-            .map(|version| Stored {
-                expires: expires.saturating_add(TOMBSTONE_MS),
-                version: Some(version),
-                value: None,
-            });
-        let change = Change { key: key.to_vec(), value };
+        let Some(stored) = durable.get(key)? else { return Ok(Swept::Stale) };
+        let Ok(parsed) = layout::parse(key, stored.value()) else {
+            self.heed(state, durable, key);
+            return Ok(Swept::Stale);
+        };
+        if parsed.expires != expires {
+            return Ok(Swept::Stale);
+        }
+        let was = parsed.version;
+        let before = Charged { bytes: layout::charge(key, stored.value().len()).unwrap_or(0), version: was };
+        let value = was.filter(|_| parsed.value.is_some()).map(|version| Stored {
+            expires: expires.saturating_add(TOMBSTONE_MS),
+            version: Some(version),
+            value: None,
+        });
+        let change = Change { key: key.to_vec(), value, was };
         let delta = signed(Charged::of(key, change.value.as_ref()).bytes) - signed(before.bytes);
-        state.push_records(None, app, None, delta, vec![change]);
-        Ok(true)
+        let grown = state.push_records(None, app, None, delta, vec![change]);
+        self.divide(state, durable, app, grown);
+        Ok(Swept::Queued)
     }
+
+    /// These records were read and were damaged.
+    pub(super) fn notice(&self, keys: &[Vec<u8>]) {
+        let mut state = self.state();
+        for key in keys.iter().filter(|key| !state.values.contains_key(*key)).cloned().collect::<Vec<_>>() {
+            match self.durable() {
+                Ok(durable) => self.heed(&mut state, &durable, &key),
+                Err(error) => return state.fail(error),
+            }
+        }
+    }
+
+    /// The record of this key is damaged, unless it has been written again; the sums go on without it.
+    fn heed(&self, state: &mut State, durable: &RecordTable, key: &[u8]) {
+        let still =
+            durable.get(key).is_ok_and(|stored| stored.is_some_and(|it| layout::parse(key, it.value()).is_err()));
+        if !still || !state.note_damaged(key) {
+            return;
+        }
+        let (Some(app), Some(ring_key)) = (layout::app_of(key), layout::ring_key_of(key)) else { return };
+        if let Some(leaf) = state.indexes.get(&app).map(|index| index.leaf(ring_key)) {
+            self.divide(state, durable, app, vec![leaf]);
+        }
+    }
+}
+
+/// What becomes of an entry in the table of expiries.
+enum Swept {
+    Queued,
+    /// It is not true any more.
+    Stale,
+    /// The record is being changed, or its application removed.
+    Waits,
 }
 
 /// What a record is charged, and its version where it is keyed.

@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::layout;
 use super::pending::{Change, Job, Work};
 use super::shared::Shared;
+use super::space::Gauge;
 use super::{Batch, OnCommit};
 
 /// How often expired records are looked for.
@@ -21,11 +22,17 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     on_commit: OnCommit,
     now_ms: Box<dyn Fn() -> u64 + Send>,
+    gauge: Gauge,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, on_commit: OnCommit, now_ms: Box<dyn Fn() -> u64 + Send>) -> Writer {
-        Writer { shared, on_commit, now_ms }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        on_commit: OnCommit,
+        now_ms: Box<dyn Fn() -> u64 + Send>,
+        gauge: Gauge,
+    ) -> Writer {
+        Writer { shared, on_commit, now_ms, gauge }
     }
 
     /// Writes until the store is closed and nothing waits, or until writing fails.
@@ -46,10 +53,16 @@ impl Writer {
             if !batch.is_empty() {
                 let started = Instant::now();
                 match self.write(&batch) {
-                    Ok(()) => self.report(&batch, Ok(()), started.elapsed()),
+                    Ok(()) => {
+                        let took = started.elapsed();
+                        // Before anyone is told, so that the room that a removal makes is there for whoever waits for it.
+                        self.shared.measure(&self.gauge);
+                        self.report(&batch, Ok(()), took);
+                    }
                     Err(error) => return self.give_up(batch, error),
                 }
             }
+            self.shared.measure(&self.gauge);
             if Instant::now() >= next_sweep && !closing {
                 next_sweep = self.sweep();
             }
@@ -136,6 +149,13 @@ fn apply(transaction: &WriteTransaction, work: &Work) -> Result<Option<u32>, Sto
             transaction.open_table(layout::PACKAGES)?.insert(app.to_string().as_str(), bytes.as_ref())?;
             Ok(None)
         }
+        Work::Unlist(entries) => {
+            let mut expiries = transaction.open_table(layout::EXPIRIES)?;
+            for entry in entries {
+                expiries.remove(entry.as_slice())?;
+            }
+            Ok(None)
+        }
         Work::RemovePackage(app) => {
             transaction.open_table(layout::PACKAGES)?.remove(app.to_string().as_str())?;
             Ok(None)
@@ -159,14 +179,15 @@ fn charge(apps: &mut Table<'_, u32, (&'static str, u64)>, app: u32, delta: i64) 
 fn apply_changes(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
     let mut records = transaction.open_table(layout::RECORDS)?;
     let mut expiries = transaction.open_table(layout::EXPIRIES)?;
-    for Change { key, value } in changes {
+    for Change { key, value, .. } in changes {
+        // The expiry of one that is damaged is not known: what is left of it in the other table goes with a sweep.
+        let expiry = |old: redb::AccessGuard<'_, &[u8]>| layout::parse(key, old.value()).ok().map(|old| old.expires);
         let old = match value {
             Some(stored) => {
                 let stored = layout::encode(key, stored);
-                let old = records.insert(key.as_slice(), stored.as_slice())?;
-                old.map(|old| layout::expiry(old.value())).transpose()?
+                records.insert(key.as_slice(), stored.as_slice())?.and_then(expiry)
             }
-            None => records.remove(key.as_slice())?.map(|old| layout::expiry(old.value())).transpose()?,
+            None => records.remove(key.as_slice())?.and_then(expiry),
         };
         let new = value.as_ref().map(|stored| stored.expires);
         if old == new {
@@ -194,7 +215,7 @@ fn purge(transaction: &WriteTransaction, app: u32) -> Result<Option<u32>, StoreE
             if end.as_deref().is_some_and(|end| key.value() >= end) {
                 break;
             }
-            keys.push(Change { key: key.value().to_vec(), value: None });
+            keys.push(Change { key: key.value().to_vec(), value: None, was: None });
         }
     }
     if keys.is_empty() {

@@ -90,6 +90,7 @@ pub(crate) fn context() -> Context {
         seed: 7,
         first_id: 100,
         storage_used: 0,
+        storage_full: false,
     }
 }
 

@@ -1,14 +1,14 @@
 //! How nodes compare and copy keyed records. Travels as the routing layer's `Upper` frames, beside the code protocol.
 
 use bytes::Bytes;
-use prost_contract::{Entry, Kept, Point, TOMBSTONE_MS, Version};
+use prost_contract::{Entry, Kept, Point, Sum, TOMBSTONE_MS, Version};
 use prost_kbr::{AppId, Interval, Key, Refusal};
 use prost_package::Piece;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::clock;
-use super::look::{PARTS, Sum};
+use super::look::PARTS;
 
 /// First byte of every frame. No CBOR item begins with it (RFC 8949, 3.2.1), so none of the code protocol's does.
 const MARK: u8 = 0xff;

@@ -1,15 +1,14 @@
 //! What a node asks its own store about keyed records, and the answers: those of the store's owner, the driver.
 
-use prost_contract::{Copies, Entry, Kept, Point, Shelf, Unavailable};
+use prost_contract::{Copies, Entry, Kept, Point, Shelf, Sum, Unavailable};
 use prost_kbr::{AppId, Interval, Key};
-use serde::{Deserialize, Serialize};
 
 /// Parts that a range is split into: with 16, a hundred thousand records are narrowed down to a page in three steps.
 pub(crate) const PARTS: u64 = 16;
 /// Bytes of values in one answer, but for the first.
 const MAX_BYTES: usize = 256 << 10;
-/// Entries read at a time.
-const PAGE: usize = 1024;
+/// Bytes of values that one check reads, but for the last.
+const CHECK_BYTES: usize = 4 << 20;
 
 /// A question about keyed records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +49,13 @@ pub enum Look {
         /// Which.
         points: Vec<Point>,
     },
+    /// Are the records on the disk what was written? Answered by [`Found::Checked`].
+    Check {
+        /// Only those after this, in the order of applications, keys and names.
+        after: Option<(AppId, Point)>,
+        /// At most so many.
+        max: usize,
+    },
 }
 
 /// The answer to a [`Look`].
@@ -70,17 +76,19 @@ pub enum Found {
     },
     /// The first of the records that were asked for, as many as fit in one frame.
     Records(Vec<(Point, Option<Kept>)>),
+    /// Some have been read.
+    Checked {
+        /// How many.
+        records: u64,
+        /// How many keyed records are there in all.
+        total: u64,
+        /// The last one that was read; none at the end.
+        last: Option<(AppId, Point)>,
+        /// All that are known to be damaged.
+        damaged: Vec<(AppId, Point)>,
+    },
     /// The store failed.
     Unavailable,
-}
-
-/// How many records, and a digest of which they are in which versions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Sum {
-    /// How many.
-    pub count: u64,
-    /// The first 16 bytes of the BLAKE3 of their keys, names and versions; zeros where there are none.
-    pub digest: [u8; 16],
 }
 
 /// Answers a question from a node's store.
@@ -93,17 +101,17 @@ fn try_look(shelf: &dyn Shelf, look: &Look) -> Result<Found, Unavailable> {
         Look::Summary(range) => {
             let mut apps = Vec::new();
             for app in shelf.apps() {
-                let sum = sum(&*shelf.copies(&app), *range)?;
+                let sum = shelf.copies(&app).sum(*range)?;
                 if sum.count > 0 {
                     apps.push((app, sum));
                 }
             }
             Found::Summary(apps)
         }
-        Look::Split { app, range } => Found::Parts(split(&*shelf.copies(app), *range)?),
+        Look::Split { app, range } => Found::Parts(shelf.copies(app).parts(*range, PARTS)?),
         Look::Sums { app, ranges } => {
             let copies = shelf.copies(app);
-            Found::Sums(ranges.iter().map(|range| sum(&*copies, *range)).collect::<Result<_, _>>()?)
+            Found::Sums(ranges.iter().map(|range| copies.sum(*range)).collect::<Result<_, _>>()?)
         }
         Look::Entries { app, range, after, upto, max } => {
             let mut entries = shelf.copies(app).entries(*range, after.as_ref(), max.saturating_add(1))?;
@@ -114,6 +122,7 @@ fn try_look(shelf: &dyn Shelf, look: &Look) -> Result<Found, Unavailable> {
             Found::Entries { entries, more }
         }
         Look::Records { app, points } => Found::Records(records(&*shelf.copies(app), points)?),
+        Look::Check { after, max } => check(shelf, after.as_ref(), *max)?,
     })
 }
 
@@ -128,6 +137,25 @@ fn place(range: Interval, point: &Point) -> (bool, prost_kbr::Id, &[u8]) {
     (point.key == start, start.distance_to(point.key), &point.name)
 }
 
+fn check(shelf: &dyn Shelf, after: Option<&(AppId, Point)>, max: usize) -> Result<Found, Unavailable> {
+    let (mut records, mut bytes, mut total, mut last) = (0, 0, 0, None);
+    for app in shelf.apps() {
+        let copies = shelf.copies(&app);
+        // From this point on the whole circle is one block, of which nothing has to be read.
+        let highest = Key::from_bytes([u8::MAX; Key::LEN]);
+        total += copies.sum(Interval::open_closed(highest, highest))?.count;
+        if last.is_some() || after.is_some_and(|(begun, _)| app < *begun) {
+            continue;
+        }
+        let after = after.filter(|(begun, _)| *begun == app).map(|(_, point)| point);
+        let checked = copies.check(after, max.saturating_sub(records).max(1), CHECK_BYTES.saturating_sub(bytes))?;
+        records += checked.records;
+        bytes += checked.bytes;
+        last = checked.last.map(|point| (app, point));
+    }
+    Ok(Found::Checked { records: records as u64, total, last, damaged: shelf.damaged() })
+}
+
 fn records(copies: &dyn Copies, points: &[Point]) -> Result<Vec<(Point, Option<Kept>)>, Unavailable> {
     let (mut records, mut bytes) = (Vec::new(), 0);
     for point in points {
@@ -139,65 +167,4 @@ fn records(copies: &dyn Copies, points: &[Point]) -> Result<Vec<(Point, Option<K
         records.push((point.clone(), kept));
     }
     Ok(records)
-}
-
-/// Calls `each` with every record of a range, in order.
-fn walk(copies: &dyn Copies, range: Interval, mut each: impl FnMut(&Entry)) -> Result<(), Unavailable> {
-    let mut after: Option<Point> = None;
-    loop {
-        let page = copies.entries(range, after.as_ref(), PAGE)?;
-        page.iter().for_each(&mut each);
-        if page.len() < PAGE {
-            return Ok(());
-        }
-        after = page.last().map(|entry| entry.point.clone());
-    }
-}
-
-/// A sum under way.
-#[derive(Default)]
-struct Adder {
-    count: u64,
-    hasher: blake3::Hasher,
-}
-
-impl Adder {
-    fn add(&mut self, entry: &Entry) {
-        self.count += 1;
-        self.hasher.update(entry.point.key.as_bytes());
-        self.hasher.update(&(entry.point.name.len() as u64).to_be_bytes()).update(&entry.point.name);
-        self.hasher.update(&entry.version.at.to_be_bytes()).update(entry.version.node.as_bytes());
-    }
-
-    fn sum(&self) -> Sum {
-        let mut digest = [0; 16];
-        if self.count > 0 {
-            digest.copy_from_slice(&self.hasher.finalize().as_bytes()[..16]);
-        }
-        Sum { count: self.count, digest }
-    }
-}
-
-fn sum(copies: &dyn Copies, range: Interval) -> Result<Sum, Unavailable> {
-    let mut adder = Adder::default();
-    walk(copies, range, |entry| adder.add(entry))?;
-    Ok(adder.sum())
-}
-
-/// Parts that end where a ring key ends, so that a record is never in two of them; the last one ends where the range
-/// does.
-fn split(copies: &dyn Copies, range: Interval) -> Result<Vec<(Key, Sum)>, Unavailable> {
-    let mut count = 0;
-    walk(copies, range, |_| count += 1)?;
-    let size = u64::div_ceil(count, PARTS).max(1);
-    let (mut parts, mut adder, mut last) = (Vec::new(), Adder::default(), None);
-    walk(copies, range, |entry| {
-        if let Some(end) = last.filter(|last| *last != entry.point.key && adder.count >= size) {
-            parts.push((end, std::mem::take(&mut adder).sum()));
-        }
-        adder.add(entry);
-        last = Some(entry.point.key);
-    })?;
-    parts.push((range.upto(), adder.sum()));
-    Ok(parts)
 }

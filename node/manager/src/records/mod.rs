@@ -9,6 +9,8 @@
 //!   these change.
 //! * [`stray`]: what a node still has but is no replica of goes to those that are, and then goes.
 //! * [`farewell`]: a node that leaves gives its range away first.
+//! * [`scrub`]: all records are read now and then, to find out which the disk has damaged.
+//! * [`repair`]: damaged ones are fetched from the other nodes that hold them.
 //!
 //! The pieces of packages that the ring keeps are such records too, under ids of their own: [`content`](crate::content).
 //!
@@ -17,7 +19,10 @@
 mod clock;
 mod farewell;
 mod frame;
+mod index;
 mod look;
+mod repair;
+mod scrub;
 mod serve;
 mod session;
 mod settle;
@@ -32,11 +37,14 @@ use std::collections::{BTreeMap, VecDeque};
 use prost_contract::{Capability, Version};
 use prost_kbr::{AppId, Interval, Key, NodeId, Peer, Time};
 
-pub use look::{Found, Look, Sum, look};
+pub use index::{Block, Cover, RangeIndex};
+pub use look::{Found, Look, look};
 
 pub(crate) use clock::{Clock, millis};
 use farewell::Farewell;
 pub(crate) use frame::{Ask, NotStored, Record, RecordFrame, Tell};
+use repair::Repairs;
+use scrub::Scrub;
 use session::Session;
 use settle::{Held, Settling};
 use spread::Spread;
@@ -75,6 +83,12 @@ pub struct RecordStats {
     pub unacknowledged: u64,
     /// Ranges that were served although not all successors had been asked for their records in time.
     pub unsettled: u64,
+    /// Records read from the disk to see whether they are damaged.
+    pub checked: u64,
+    /// Records that are damaged here, as of the last check.
+    pub damaged: u64,
+    /// Damaged records that were fetched from another node.
+    pub repaired: u64,
     /// Frames that made no sense.
     pub bad_frames: u64,
 }
@@ -98,6 +112,8 @@ pub(crate) struct Records {
     /// Nodes that will not run an application, until when that is believed.
     unwilling: BTreeMap<(AppId, NodeId), Time>,
     strays: Strays,
+    scrub: Scrub,
+    repairs: Repairs,
     farewell: Option<Farewell>,
     pub(crate) stats: RecordStats,
 }
@@ -154,6 +170,8 @@ impl Records {
             compare_at: BTreeMap::new(),
             unwilling: BTreeMap::new(),
             strays: Strays::default(),
+            scrub: Scrub::default(),
+            repairs: Repairs::default(),
             farewell: None,
             stats: RecordStats::default(),
         }

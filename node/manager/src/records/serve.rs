@@ -8,7 +8,7 @@ use super::frame::{Ask, MAX_ENTRIES, NotStored, Record, RecordFrame, Tell};
 use super::look::{Found, Look};
 use super::{Readiness, keeps_records};
 use crate::app::Phase;
-use crate::io::Output;
+use crate::io::{Output, Space};
 use crate::node::{Committing, Node};
 
 /// Questions of peers that wait for the store.
@@ -84,7 +84,7 @@ impl Node {
                 let there = records.into_iter().filter_map(|(point, kept)| Some(Record::new(point, &kept?)));
                 Tell::Records(there.collect())
             }
-            Found::Sums(_) | Found::Unavailable => Tell::Busy,
+            Found::Sums(_) | Found::Checked { .. } | Found::Unavailable => Tell::Busy,
         };
         self.tell_peer(to, request, tell);
     }
@@ -144,6 +144,10 @@ impl Node {
             Change::Node { .. } | Change::Drop(..) => 0,
         };
         let taken: u64 = changes.iter().map(size).sum();
+        let grows = |change: &Change| matches!(change, Change::Keep(_, kept) if kept.value.is_some());
+        if self.space == Space::Full && changes.iter().any(grows) {
+            return Err(NotStored::Full);
+        }
         let Some(app) = self.apps.get_mut(id) else { return Err(NotStored::NotYet) };
         let most = app.code.as_ref().map_or(0, |code| code.grant.budgets.storage_bytes);
         if app.usage.storage_bytes.saturating_add(taken) <= most {
@@ -197,6 +201,8 @@ impl Node {
         {
             return;
         }
-        self.on_session_told(from, request, tell);
+        if !self.on_repair_told(from, request, &tell) {
+            self.on_session_told(from, request, tell);
+        }
     }
 }

@@ -6,11 +6,11 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use prost_contract::{Change, Entry, Point};
+use prost_contract::{Change, Entry, Point, Sum};
 use prost_kbr::{AppId, Interval, Peer};
 
 use super::frame::{Ask, MAX_ENTRIES, MAX_RECORDS, NotStored, Record, Tell};
-use super::look::{Found, Look, Sum, is_after};
+use super::look::{Found, Look, is_after};
 use crate::content::is_live;
 
 /// How often a question is asked again where no answer comes.

@@ -39,6 +39,8 @@ impl Node {
         self.tend_held();
         self.tend_upkeep();
         self.tend_strays();
+        self.tend_scrub();
+        self.tend_repairs();
         self.tend_farewell();
         self.records.wake = self.next_wake();
         true
@@ -52,8 +54,15 @@ impl Node {
             | Waits::Store { until, .. }
             | Waits::Commit { until } => until,
         });
-        let others =
-            [self.spreads_wake(), self.settle_wake(), self.upkeep_wake(), self.strays_wake(), self.farewell_wake()];
+        let others = [
+            self.spreads_wake(),
+            self.settle_wake(),
+            self.upkeep_wake(),
+            self.strays_wake(),
+            self.scrub_wake(),
+            self.repairs_wake(),
+            self.farewell_wake(),
+        ];
         // What is due and could not be done waits for something else, which will say so.
         sessions.chain(others.into_iter().flatten()).filter(|at| *at > self.now).min()
     }
@@ -212,7 +221,7 @@ impl Node {
         if let Some((peer, request)) = self.records.serving.remove(&look) {
             return self.on_served(peer, request, found);
         }
-        if self.on_strays_found(look, &found) || self.on_sweep_found(look, &found) {
+        if self.on_strays_found(look, &found) || self.on_sweep_found(look, &found) || self.on_checked(look, &found) {
             return;
         }
         let asked = |running: &Running| matches!(running.waits, Waits::Store { look: asked, .. } if asked == look);
@@ -227,6 +236,7 @@ impl Node {
             Committing::Session { number, .. } => self.continue_session(number, Got::Kept(durable)),
             Committing::Store { from, request, .. } => self.on_stored(from, request, durable),
             Committing::Drop { app } => self.on_strays_dropped(&app, durable),
+            Committing::Repair { app, point } => self.on_repaired(app, point, durable),
         }
     }
 }

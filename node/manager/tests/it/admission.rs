@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost_kbr::Refusal;
-use prost_manager::{AppState, CallFailure, Input, InstallFailure};
+use prost_manager::{AppState, CallFailure, Input, InstallFailure, Space};
 use prost_package::{Package, Policy, Resources};
 
 use crate::packages::{app_of, draft, policy};
@@ -41,6 +41,21 @@ fn reserved(world: &World, at: usize) -> u64 {
 fn assert_over_budget(answer: &Result<prost_kbr::AppId, InstallFailure>, resource: &str) {
     let Err(InstallFailure::Refused { refusal: Refusal::OverBudget, detail }) = answer else { panic!("{answer:?}") };
     assert!(detail.contains(resource), "{detail}");
+}
+
+#[test]
+fn on_a_disk_with_little_room_nothing_new_is_installed_and_what_is_there_goes_on() {
+    let mut world = world(2);
+    world.publish(0, &package("one", 10));
+    for space in [Space::Scarce, Space::Full] {
+        world.give(0, Input::SetSpace(space));
+        assert_over_budget(&world.install(0, &package("two", 10)), "the disk of this node is nearly full");
+        assert!(world.call(0, "one", "reply").is_ok());
+    }
+    // Another version takes the place of the one that is there.
+    assert!(world.install(0, &release("one", 10, 2).sign()).is_ok());
+    world.give(0, Input::SetSpace(Space::Enough));
+    assert!(world.install(0, &package("two", 10)).is_ok());
 }
 
 #[test]

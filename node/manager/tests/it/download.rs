@@ -331,7 +331,9 @@ fn a_message_that_would_wait_too_long_falls_over_and_the_download_goes_on() {
     // Its neighbour runs the application, but tells the node nothing of it.
     world.publish(WANTS + 1, &echo());
     world.meddler = Some(Box::new(|_, _, code| match code {
-        Code::Manifest { request, .. } => Fate::Says(Code::Manifest { request: *request, envelope: None }),
+        Code::Manifest { request, .. } => {
+            Fate::Says(Code::Manifest { request: *request, envelope: None, chunks: None })
+        }
         _ => Fate::Arrives,
     }));
     world.pages.insert(URL.to_owned(), Page::of(&echo()).taking(Duration::from_secs(1), Duration::from_secs(20)));

@@ -53,7 +53,8 @@ impl State {
         let freed = self.stored(freed)?;
         let taken = record_bytes(name.len(), value.len());
         let left = self.used().saturating_sub(freed);
-        if taken > freed && left.saturating_add(taken) > self.limits.storage_bytes {
+        let too_much = self.context.storage_full || left.saturating_add(taken) > self.limits.storage_bytes;
+        if taken > freed && too_much {
             return Err(StorageError::OverQuota);
         }
         Ok(taken.cast_signed().saturating_sub(freed.cast_signed()))

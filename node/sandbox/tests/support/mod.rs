@@ -62,6 +62,7 @@ pub fn context() -> Context {
         first_id: 100,
         settling: Arc::new([]),
         storage_used: 0,
+        storage_full: false,
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use prost_contract::{Capability, Change, Event as Told, Execution, Outcome, Shelf};
+use prost_contract::{Capability, Change, Event as Told, Execution, Outcome, Point, Shelf};
 use prost_kbr::{AppId, Refusal, Time};
-use prost_manager::{ContentSettings, Found, Input, Look, Output, RunEvent, look};
+use prost_manager::{ContentSettings, Found, Input, Look, Output, RunEvent, Space, look};
 use prost_package::{Digest, Grant, Package, SignedManifest, Url};
 
 use super::acts::WALL_ORIGIN_MS;
@@ -111,6 +111,19 @@ impl World {
         let Some(shared) = &self.shared else { return ContentSettings::default() };
         let held = self.hosts[index as usize].apps.as_ref().map(|apps| apps.shelves()).unwrap_or_default();
         ContentSettings { most_bytes: shared.applications.content_bytes, held }
+    }
+
+    /// The disk of a node spoils its copy of a record, which is noticed when it is read. Says whether it had a sound one.
+    pub fn spoil(&mut self, node: Index, app: &AppId, point: &Point) -> bool {
+        let apps = self.hosts.get_mut(node as usize).and_then(|host| host.apps.as_mut());
+        apps.is_some_and(|apps| apps.store.spoil(app, point))
+    }
+
+    /// A node's disk has that much room from now on, as far as the node is told. It keeps what it is given all the same.
+    pub fn set_space(&mut self, node: Index, space: Space) {
+        if self.is_alive(node) {
+            self.input_later(node, 0, Input::SetSpace(space));
+        }
     }
 
     /// The packages on a node's disk are there again when it starts.
@@ -254,8 +267,11 @@ impl World {
 
     /// What is in the store at this moment is the answer, a little later.
     fn look_up(&mut self, index: Index, number: u64, at: &Look) {
-        let apps = self.hosts[index as usize].apps.as_ref();
-        let found = apps.map_or(Found::Unavailable, |apps| look(&apps.store, at));
+        let found = self.hosts[index as usize].apps.as_mut().map_or(Found::Unavailable, |apps| {
+            let found = look(&apps.store, at);
+            apps.store.heed_damage();
+            found
+        });
         self.input_later(index, Applications::LOOK_US, Input::Looked { look: number, found });
     }
 

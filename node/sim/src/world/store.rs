@@ -1,17 +1,21 @@
 //! A node's disk: packages, and the records of applications.
 
+mod held;
+
 use core::ops::Bound;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use prost_contract::{
-    Change, Copies, Entry, Kept, Place, Point, Records, Shelf, TOMBSTONE_MS, Unavailable, Version, record_bytes,
+    Change, Copies, Entry, Place, Point, Records, Shelf, TOMBSTONE_MS, Unavailable, Version, record_bytes,
 };
 use prost_kbr::{AppId, Id, Interval, Key, Time};
+use prost_manager::RangeIndex;
 use prost_package::Package;
 
 use crate::apps::SharedRecords;
+use held::Held;
 
 /// A record as the disk has it.
 #[derive(Debug, Clone)]
@@ -22,9 +26,30 @@ struct Record {
     expires: Option<u64>,
     /// Of a keyed record.
     version: Option<Version>,
+    health: Health,
+}
+
+/// Whether a record is what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Health {
+    #[default]
+    Sound,
+    /// It is not, and nobody has read it yet.
+    Damaged,
+    /// It is not, and that is known.
+    Known,
 }
 
 impl Record {
+    fn is_sound(&self) -> bool {
+        self.health == Health::Sound
+    }
+
+    /// The version that the sums count.
+    fn counted(&self) -> Option<Version> {
+        self.version.filter(|_| self.health != Health::Known)
+    }
+
     fn is_live(&self, now_ms: u64) -> bool {
         self.value.is_some() && self.expires.is_none_or(|expires| expires > now_ms)
     }
@@ -38,6 +63,9 @@ struct AppTable {
     records: Arc<Table>,
     /// What expires, by time.
     expiries: BTreeSet<(u64, Place, Vec<u8>)>,
+    index: Arc<RangeIndex>,
+    /// Records that were once known to be damaged.
+    damaged: BTreeSet<Point>,
     used: u64,
 }
 
@@ -45,6 +73,8 @@ struct AppTable {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     apps: BTreeMap<AppId, AppTable>,
+    /// Damaged records that were read.
+    found: Mutex<BTreeSet<(AppId, Point)>>,
     packages: BTreeMap<AppId, Package>,
     pending: VecDeque<Pending>,
 }
@@ -120,6 +150,29 @@ impl Store {
         }
     }
 
+    /// The disk spoils a keyed record, which nobody notices before it is read. Says whether it was there and sound.
+    pub(super) fn spoil(&mut self, app: &AppId, point: &Point) -> bool {
+        let table = self.apps.get_mut(app).filter(|table| table.health(point) == Some(Health::Sound));
+        table.is_some_and(|table| table.set_health(point, Health::Damaged).is_some())
+    }
+
+    /// What was found to be damaged is counted no more.
+    pub(super) fn heed_damage(&mut self) {
+        let found = std::mem::take(self.found.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for (app, point) in found {
+            let Some(table) = self.apps.get_mut(&app) else { continue };
+            if table.health(&point).is_some_and(|health| health != Health::Sound) {
+                table.set_health(&point, Health::Known);
+                table.damaged.insert(point);
+            }
+        }
+        for table in self.apps.values_mut() {
+            let records = &table.records;
+            let health = |point: &Point| Some(records.get(&Place::At(point.key))?.get(&point.name)?.health);
+            table.damaged.retain(|point| health(point) == Some(Health::Known));
+        }
+    }
+
     /// The packages that it keeps.
     pub(super) fn packages(&self) -> impl Iterator<Item = &Package> {
         self.packages.values()
@@ -157,23 +210,45 @@ impl Shelf for Store {
     }
 
     fn copies(&self, app: &AppId) -> Box<dyn Copies + '_> {
-        let records = self.apps.get(app).map(|table| table.records.clone()).unwrap_or_default();
-        Box::new(Snapshot { records, now_ms: 0 })
+        let table = self.apps.get(app);
+        let records = table.map(|table| table.records.clone()).unwrap_or_default();
+        let index = table.map(|table| table.index.clone()).unwrap_or_default();
+        Box::new(Held { app: app.clone(), snapshot: Snapshot { records, now_ms: 0 }, index, found: &self.found })
+    }
+
+    fn damaged(&self) -> Vec<(AppId, Point)> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.apps.iter().flat_map(|(app, table)| {
+            let known = table.damaged.iter().filter(|point| table.health(point) == Some(Health::Known));
+            known.map(move |point| (app.clone(), point.clone()))
+        });
+        known.chain(found.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
 impl AppTable {
     /// What a change comes to; none where the record stays as it is.
     fn change(&self, change: Change) -> Option<(Place, Vec<u8>, Option<Record>)> {
-        let version = |point: &Point| self.records.get(&Place::At(point.key))?.get(&point.name)?.version;
+        let there = |point: &Point| self.records.get(&Place::At(point.key))?.get(&point.name);
+        let version = |point: &Point| there(point).filter(|record| record.is_sound())?.version;
         match change {
             Change::Node { name, value } => {
-                let record = value.map(|(value, expires)| Record { value: Some(value), expires, version: None });
+                let record = value.map(|(value, expires)| Record {
+                    value: Some(value),
+                    expires,
+                    version: None,
+                    health: Health::Sound,
+                });
                 Some((Place::Node, name, record))
             }
             Change::Keep(point, kept) => {
                 let newer = version(&point).is_none_or(|version| version < kept.version);
-                let record = Record { value: kept.value, expires: kept.expires, version: Some(kept.version) };
+                let record = Record {
+                    value: kept.value,
+                    expires: kept.expires,
+                    version: Some(kept.version),
+                    health: Health::Sound,
+                };
                 newer.then_some((Place::At(point.key), point.name, Some(record)))
             }
             Change::Drop(point, upto) => {
@@ -185,6 +260,7 @@ impl AppTable {
 
     /// Puts a record there, or removes it; gives what was there before.
     fn put(&mut self, place: Place, name: &[u8], value: Option<Record>) -> Option<Record> {
+        let new = value.as_ref().and_then(Record::counted);
         let records = Arc::make_mut(&mut self.records);
         let at_place = records.entry(place).or_default();
         let charge = |record: &Record| record_bytes(name.len(), record.value.as_ref().map_or(0, Bytes::len));
@@ -200,7 +276,36 @@ impl AppTable {
             records.remove(&place);
         }
         self.used -= before.as_ref().map_or(0, charge);
+        if let Place::At(key) = place {
+            let old = before.as_ref().and_then(Record::counted);
+            self.count(&Point { key, name: name.to_vec() }, old, new);
+        }
         before
+    }
+
+    fn health(&self, point: &Point) -> Option<Health> {
+        Some(self.records.get(&Place::At(point.key))?.get(&point.name)?.health)
+    }
+
+    /// Changes what is known of a record; gives the record as it was.
+    fn set_health(&mut self, point: &Point, health: Health) -> Option<Record> {
+        let names = Arc::make_mut(&mut self.records).get_mut(&Place::At(point.key))?;
+        let record = names.get_mut(&point.name)?;
+        let before = record.clone();
+        record.health = health;
+        let (old, new) = (before.counted(), record.counted());
+        self.count(point, old, new);
+        Some(before)
+    }
+
+    /// A keyed record has changed its version.
+    fn count(&mut self, point: &Point, old: Option<Version>, new: Option<Version>) {
+        let index = Arc::make_mut(&mut self.index);
+        if let Some(leaf) = index.change(point, old, new) {
+            let snapshot = Snapshot { records: self.records.clone(), now_ms: 0 };
+            let entries = snapshot.list(leaf.range(), None, usize::MAX);
+            index.refill(leaf, &entries);
+        }
     }
 
     /// Removes what has expired; gives what that was. Keyed records are remembered for a while.
@@ -210,10 +315,14 @@ impl AppTable {
             let Some((expires, place, name)) = self.expiries.pop_first() else { break };
             let current = self.records.get(&place).and_then(|names| names.get(&name));
             let Some(current) = current.filter(|record| record.expires == Some(expires)) else { continue };
+            if !current.is_sound() {
+                continue;
+            }
             let tombstone = current.version.filter(|_| current.value.is_some()).map(|version| Record {
                 value: None,
                 expires: Some(expires.saturating_add(TOMBSTONE_MS)),
                 version: Some(version),
+                health: Health::Sound,
             });
             let before = self.put(place, &name, tombstone);
             swept.push((place, name, before));
@@ -252,6 +361,9 @@ impl Snapshot {
 impl Records for Snapshot {
     fn get(&self, place: Place, name: &[u8]) -> Result<Option<Bytes>, Unavailable> {
         let record = self.records.get(&place).and_then(|names| names.get(name));
+        if record.is_some_and(|record| !record.is_sound()) {
+            return Err(Unavailable);
+        }
         Ok(record.filter(|record| record.is_live(self.now_ms)).and_then(|record| record.value.clone()))
     }
 
@@ -284,10 +396,10 @@ impl Records for Snapshot {
     }
 }
 
-impl Copies for Snapshot {
-    fn entries(&self, range: Interval, after: Option<&Point>, max: usize) -> Result<Vec<Entry>, Unavailable> {
+impl Snapshot {
+    fn list(&self, range: Interval, after: Option<&Point>, max: usize) -> Vec<Entry> {
         if after.is_some_and(|after| !range.contains(after.key)) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let last = after.filter(|after| after.key == range.upto());
         let at_last = last.and_then(|after| Some((after.key, self.records.get(&Place::At(after.key))?)));
@@ -300,108 +412,9 @@ impl Copies for Snapshot {
         });
         let beyond =
             |entry: &Entry| after.is_none_or(|after| entry.point.key != after.key || entry.point.name > after.name);
-        Ok(entries.filter(beyond).take(max).collect())
-    }
-
-    fn kept(&self, point: &Point) -> Result<Option<Kept>, Unavailable> {
-        let record = self.records.get(&Place::At(point.key)).and_then(|names| names.get(&point.name));
-        Ok(record.and_then(|record| {
-            Some(Kept { version: record.version?, value: record.value.clone(), expires: record.expires })
-        }))
+        entries.filter(beyond).take(max).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn app() -> AppId {
-        AppId { provider: [7; 32], name: "dht".parse().unwrap() }
-    }
-
-    fn key(first: u8) -> Key {
-        let mut bytes = [0; Id::LEN];
-        bytes[0] = first;
-        Id::from_bytes(bytes)
-    }
-
-    fn change(place: Place, name: &str, value: Option<&str>, expires: Option<u64>) -> Change {
-        let value = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
-        match place {
-            Place::Node => Change::Node { name: name.as_bytes().to_vec(), value: value.map(|value| (value, expires)) },
-            Place::At(key) => {
-                let version = Version { at: 1, node: Id::ZERO };
-                Change::Keep(Point { key, name: name.as_bytes().to_vec() }, Kept { version, value, expires })
-            }
-        }
-    }
-
-    fn put(store: &mut Store, at: u64, name: &str, value: Option<&str>) {
-        store.submit(Time::from_micros(at), 0, &app(), vec![change(Place::Node, name, value, None)]);
-    }
-
-    fn get(store: &Store, name: &str) -> Option<Bytes> {
-        store.records(&app(), 0).get(Place::Node, name.as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn a_crash_takes_back_what_is_not_durable_and_nothing_else() {
-        let mut store = Store::default();
-        put(&mut store, 10, "a", Some("one"));
-        put(&mut store, 20, "a", Some("two"));
-        put(&mut store, 30, "b", Some("new"));
-        put(&mut store, 30, "a", None);
-        assert_eq!((get(&store, "a"), get(&store, "b")), (None, Some(Bytes::from_static(b"new"))));
-        store.crash(Time::from_micros(20));
-        assert_eq!((get(&store, "a"), get(&store, "b")), (Some(Bytes::from_static(b"two")), None));
-        assert_eq!(store.used(&app()), record_bytes(1, 3));
-        store.crash(Time::from_micros(99));
-        assert_eq!(get(&store, "a"), Some(Bytes::from_static(b"two")));
-    }
-
-    #[test]
-    fn what_has_expired_is_not_seen_and_goes_with_the_next_write() {
-        let mut store = Store::default();
-        store.submit(Time::ZERO, 0, &app(), vec![change(Place::Node, "n", Some("v"), Some(1_000))]);
-        let live = |now_ms| store.records(&app(), now_ms).get(Place::Node, b"n").unwrap().is_some();
-        assert_eq!((live(999), live(1_000)), (true, false));
-        assert_eq!(store.used(&app()), record_bytes(1, 1));
-        store.submit(Time::ZERO, 1_000, &app(), vec![change(Place::Node, "m", Some("v"), None)]);
-        assert_eq!(store.used(&app()), record_bytes(1, 1));
-        assert_eq!(store.records(&app(), 0).names(Place::Node, b"", None, 9).unwrap(), [b"m".to_vec()]);
-    }
-
-    #[test]
-    fn names_come_in_order_and_in_pages() {
-        let mut store = Store::default();
-        ["b", "ab", "aa", "c", "ac"].iter().for_each(|name| put(&mut store, 0, name, Some("v")));
-        let records = store.records(&app(), 0);
-        let names = |prefix: &str, after: Option<&str>, max| {
-            let names = records.names(Place::Node, prefix.as_bytes(), after.map(str::as_bytes), max).unwrap();
-            names.into_iter().map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(names("a", None, 9), ["aa", "ab", "ac"]);
-        assert_eq!(names("a", Some("aa"), 1), ["ab"]);
-        assert_eq!(names("a", Some("b"), 9), Vec::<String>::new());
-        assert_eq!(names("b", Some("a"), 9), ["b"]);
-    }
-
-    #[test]
-    fn keys_come_in_the_order_of_the_ring_as_a_naive_walk_gives_them() {
-        let mut store = Store::default();
-        let held = [3, 5, 7, 200, 250];
-        let writes = held.iter().map(|first| change(Place::At(key(*first)), "n", Some("v"), None)).collect();
-        store.submit(Time::ZERO, 0, &app(), writes);
-        let records = store.records(&app(), 0);
-        for (start, end) in (0..=255).step_by(3).flat_map(|start| (1..=255).step_by(7).map(move |end| (start, end))) {
-            let range = Interval::open_closed(key(start), key(end));
-            let walk = (1..=256).map(|step| (u16::from(start) + step) as u8).filter(|first| held.contains(first));
-            let naive: Vec<Key> = walk.map(key).filter(|key| range.contains(*key)).collect();
-            assert_eq!(records.keys(range, None, 99).unwrap(), naive, "({start}, {end}]");
-            for (at, after) in naive.iter().enumerate() {
-                assert_eq!(records.keys(range, Some(*after), 99).unwrap(), naive[at + 1..], "({start}, {end}]");
-            }
-            assert_eq!(records.keys(range, None, 2).unwrap(), naive[..naive.len().min(2)]);
-        }
-    }
-}
+mod tests;

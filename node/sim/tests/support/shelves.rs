@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost_contract::Place;
+use prost_contract::{Place, Point};
 use prost_kbr::{AppId, Id, Key, NodeId};
 use prost_package::{Acknowledgement, Package};
 use prost_sim::{Act, Applications, Index, Seen, World, WorldConfig};
@@ -144,6 +144,30 @@ impl Shelves {
                 self.possible[&name]
             );
         }
+    }
+
+    /// The nodes that hold a copy of a record, by how many come before them from its key on.
+    pub(crate) fn held_by(&self, name: &str) -> Vec<usize> {
+        let key = Key::hash(name.as_bytes());
+        let mut order: Vec<(NodeId, Index)> = self.world.members().iter().map(|(id, node)| (*id, *node)).collect();
+        order.sort_by_key(|(id, _)| key.distance_to(*id));
+        let held = |node: Index| self.world.record(node, &self.app, Place::At(key), name.as_bytes()).is_some();
+        order.iter().enumerate().filter(|(_, (_, node))| held(*node)).map(|(steps, _)| steps).collect()
+    }
+
+    /// The disks spoil copies of each record, up to so many of it; how many in all.
+    pub(crate) fn rot(&mut self, most: usize, dice: &mut Dice) -> usize {
+        let names: Vec<String> = self.possible.keys().cloned().collect();
+        let mut spoilt = 0;
+        for name in names {
+            let point = Point { key: Key::hash(name.as_bytes()), name: name.clone().into_bytes() };
+            let spared = dice.below(self.copies as u64) as usize;
+            let others = (0..self.copies).filter(|steps| *steps != spared).take(most);
+            for node in others.map(|steps| self.replica(&name, steps)).collect::<Vec<Index>>() {
+                spoilt += usize::from(self.world.spoil(node, &self.app, &point));
+            }
+        }
+        spoilt
     }
 
     /// Whether every record lies on the first nodes of its replica set, the same on each, and nowhere else.

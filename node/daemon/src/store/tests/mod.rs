@@ -1,6 +1,11 @@
 //! What the store promises, through its public face.
 
+mod crash;
+mod damage;
+mod disk;
+mod full;
 mod model;
+mod sums;
 mod support;
 
 use std::sync::atomic::Ordering;
@@ -11,9 +16,14 @@ use prost_contract::{Change, Entry, Kept, Place, Point, TOMBSTONE_MS, Version, r
 use prost_kbr::{Id, Interval};
 
 use super::{DataDir, MAX_QUEUED_WRITES, Store, StoreError};
-use support::{Disk, Harness, app, at, delete, key, node, put, put_until};
+use disk::Disk;
+use support::{Harness, app, at, delete, key, node, put, put_until};
 
 const T0: u64 = 1_000_000;
+
+fn means() -> super::open::Means {
+    super::open::Means { now_ms: Box::new(|| T0), gauge: Box::new(|| None), cache_bytes: 1 << 20 }
+}
 
 #[test]
 fn a_write_is_seen_at_once_and_outlives_the_process() {
@@ -289,6 +299,24 @@ fn a_failed_sync_makes_the_store_read_only_for_good() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_read_is_an_error_of_its_own_and_the_end_of_the_store() {
+    let store = Harness::new();
+    store.submit(&app("dht"), (0..=u8::MAX).map(|number| put(at(number), b"a", &[number; 3000])).collect());
+    let disk = store.disk().clone();
+    drop(store);
+    let store = Harness::try_with(disk, 0).expect("a sound disk");
+    assert_eq!(store.get(&app("dht"), at(1), b"a"), Some(vec![1; 3000]));
+    store.disk().fail_reads();
+    assert_eq!(store.try_get(&app("dht"), at(2), b"a"), Err(prost_contract::Unavailable));
+    let error = store.wait_for_failure();
+    assert!(error.is_fatal(), "{error}");
+    assert_eq!(error.exit_code(), 70);
+    assert_eq!(store.damaged(), [], "a disk that fails is no damaged record");
+    let again = Harness::on(store.disk().as_after_a_crash());
+    assert_eq!(again.get(&app("dht"), at(2), b"a"), Some(vec![2; 3000]));
+}
+
+#[test]
 fn a_damaged_record_is_not_served() {
     let store = Harness::new();
     let value = [0xa5; 3000];
@@ -306,7 +334,7 @@ fn a_damaged_record_is_not_served() {
 fn another_nodes_directory_is_refused_by_name() {
     let disk = Disk::new();
     drop(Harness::on(disk.clone()));
-    let error = Store::open_backend(disk, "/data", node(2), Box::new(|_| ()), Box::new(|| T0)).err();
+    let error = Store::open_backend(disk, "/data", node(2), Box::new(|_| ()), means()).err();
     let error = error.expect("the store belongs to node 1");
     assert_eq!(error, StoreError::OtherNode { path: "/data".to_owned(), theirs: node(1), ours: node(2) });
     assert_eq!(error.exit_code(), 78);
@@ -364,6 +392,17 @@ fn a_directory_serves_one_process_at_a_time() {
         .expect("an open store");
     let batch = commits.recv().expect("the writer answers");
     assert_eq!((batch.commits, batch.result, batch.writes, batch.bytes), (vec![7], Ok(()), 1, 1));
+}
+
+#[test]
+fn what_a_crash_has_left_of_a_new_store_is_made_anew() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = DataDir::open(dir.path()).expect("a new directory");
+    std::fs::write(dir.path().join("store.redb.new"), [0; 70_000]).expect("a file");
+    drop(Store::open(&data, node(1), Box::new(|_| ())).expect("nothing of it is used"));
+    assert!(!dir.path().join("store.redb.new").exists());
+    let error = Store::open(&data, node(2), Box::new(|_| ())).err();
+    assert!(matches!(error, Some(StoreError::OtherNode { .. })), "{error:?}");
 }
 
 #[test]

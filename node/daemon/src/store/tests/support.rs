@@ -1,18 +1,24 @@
-//! A disk in memory that can fail, and a store on it.
+//! A store on a disk in memory.
 
-use std::io::{Error, ErrorKind};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use prost_contract::{Change, Entry, Kept, Place, Point, Shelf, Unavailable, Version, Write};
+use prost_contract::{Change, Checked, Entry, Kept, Place, Point, Shelf, Sum, Unavailable, Version, Write};
 use prost_kbr::{AppId, Id, Interval, Key, NodeId};
-use redb::{Builder, ReadableDatabase, ReadableTableMetadata, StorageBackend};
+use prost_manager::Space;
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
+use super::super::open::Means;
+use super::super::space::Room;
 use super::super::{Batch, Store, StoreError, layout};
+use super::disk::{Disk, Op};
 
+/// Bytes of pages that a store keeps in memory.
+const CACHE_BYTES: usize = 16 << 20;
 /// How long a test waits for the writer before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -47,131 +53,8 @@ pub(super) fn delete(place: Place, name: &[u8]) -> Write {
     Write { place, name: name.to_vec(), value: None }
 }
 
-#[derive(Debug, Default)]
-struct Platter {
-    /// As the process sees it.
-    bytes: Vec<u8>,
-    /// As it is after a crash.
-    durable: Vec<u8>,
-    failing: bool,
-    not_syncing: bool,
-    stalled: bool,
-}
-
-/// A disk that forgets what was not synced.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Disk(Arc<(Mutex<Platter>, Condvar)>);
-
-/// Lets a stalled disk go on when it is dropped.
-pub(super) struct Stall(Disk);
-
-impl Drop for Stall {
-    fn drop(&mut self) {
-        self.0.with(|platter| platter.stalled = false);
-        self.0.0.1.notify_all();
-    }
-}
-
-impl Disk {
-    pub(super) fn new() -> Disk {
-        Disk::default()
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Platter) -> T) -> T {
-        act(&mut self.0.0.lock().expect("no test panics here"))
-    }
-
-    /// A disk with what was durable on this one.
-    pub(super) fn as_after_a_crash(&self) -> Disk {
-        let durable = self.with(|platter| platter.durable.clone());
-        let disk = Disk::new();
-        disk.overwrite(&durable);
-        disk
-    }
-
-    pub(super) fn overwrite(&self, bytes: &[u8]) {
-        self.with(|platter| {
-            platter.bytes = bytes.to_vec();
-            platter.durable = bytes.to_vec();
-        });
-    }
-
-    pub(super) fn fail_syncs(&self) {
-        self.with(|platter| platter.failing = true);
-    }
-
-    pub(super) fn heal(&self) {
-        self.with(|platter| platter.failing = false);
-    }
-
-    pub(super) fn stop_syncing(&self) {
-        self.with(|platter| platter.not_syncing = true);
-    }
-
-    pub(super) fn stall(&self) -> Stall {
-        self.with(|platter| platter.stalled = true);
-        Stall(self.clone())
-    }
-
-    /// Flips a bit wherever these bytes stand, and says in how many places.
-    pub(super) fn flip_a_bit_in(&self, bytes: &[u8]) -> usize {
-        self.with(|platter| {
-            let places: Vec<usize> =
-                platter.bytes.windows(bytes.len()).enumerate().filter(|(_, w)| *w == bytes).map(|(at, _)| at).collect();
-            places.iter().for_each(|at| platter.bytes[at + bytes.len() / 2] ^= 1);
-            places.len()
-        })
-    }
-
-    pub(super) fn set_format(&self, format: u32) {
-        let db = Builder::new().create_with_backend(self.clone()).expect("a store");
-        let transaction = db.begin_write().expect("a transaction");
-        let mut meta = transaction.open_table(layout::META).expect("its table");
-        meta.insert(layout::META_FORMAT, format.to_be_bytes().as_slice()).expect("an insertion");
-        drop(meta);
-        transaction.commit().expect("a commit");
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> Result<u64, Error> {
-        Ok(self.with(|platter| platter.bytes.len() as u64))
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let start = offset as usize;
-        self.with(|platter| match platter.bytes.get(start..start + out.len()) {
-            Some(bytes) => {
-                out.copy_from_slice(bytes);
-                Ok(())
-            }
-            None => Err(ErrorKind::UnexpectedEof.into()),
-        })
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), Error> {
-        self.with(|platter| platter.bytes.resize(len as usize, 0));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> Result<(), Error> {
-        let platter = self.0.0.lock().expect("no test panics here");
-        let mut platter = self.0.1.wait_while(platter, |platter| platter.stalled).expect("no test panics here");
-        if platter.failing {
-            return Err(Error::other("the disk is broken"));
-        }
-        if !platter.not_syncing {
-            platter.durable = platter.bytes.clone();
-        }
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
-        let start = offset as usize;
-        self.with(|platter| platter.bytes[start..start + data.len()].copy_from_slice(data));
-        Ok(())
-    }
-}
+type Gauged = Arc<Mutex<Option<Room>>>;
+type Steps = Arc<Mutex<BTreeMap<u64, usize>>>;
 
 /// A store of node 1 on a disk in memory, with a clock that stands still.
 pub(super) struct Harness {
@@ -181,6 +64,10 @@ pub(super) struct Harness {
     submitted: AtomicU64,
     versions: AtomicU64,
     acknowledged: AtomicU64,
+    /// The step of a script that a commit is.
+    steps: Steps,
+    /// What the disk says about its room.
+    pub(super) room: Gauged,
     pub(super) clock: Arc<AtomicU64>,
 }
 
@@ -194,8 +81,14 @@ impl Harness {
     }
 
     pub(super) fn try_on(disk: Disk) -> Result<Harness, StoreError> {
+        Harness::try_with(disk, CACHE_BYTES)
+    }
+
+    pub(super) fn try_with(disk: Disk, cache_bytes: usize) -> Result<Harness, StoreError> {
         let clock = Arc::new(AtomicU64::new(super::T0));
-        let (store, batches) = open(&disk, &clock)?;
+        let steps = Steps::default();
+        let room = Gauged::default();
+        let (store, batches) = open(&disk, &clock, &steps, &room, cache_bytes)?;
         let zero = || AtomicU64::new(0);
         Ok(Harness {
             store: Some(store),
@@ -204,6 +97,8 @@ impl Harness {
             submitted: zero(),
             versions: AtomicU64::new(1),
             acknowledged: zero(),
+            steps,
+            room,
             clock,
         })
     }
@@ -211,7 +106,8 @@ impl Harness {
     /// Closes the store and opens it again.
     pub(super) fn reopen(&mut self) {
         drop(self.store.take());
-        let (store, batches) = open(&self.disk, &self.clock).expect("a sound disk");
+        let (store, batches) =
+            open(&self.disk, &self.clock, &self.steps, &self.room, CACHE_BYTES).expect("a sound disk");
         (self.store, self.batches) = (Some(store), batches);
         self.acknowledged.store(self.submitted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
@@ -254,6 +150,12 @@ impl Harness {
         self.try_submit(app, writes).expect("an open store");
     }
 
+    /// Writes as a step of a script, which the disk's trace says when it is durable.
+    pub(super) fn submit_step(&self, app: &AppId, writes: Vec<Write>, step: usize) {
+        self.steps.lock().expect("no test panics here").insert(self.submitted.load(Ordering::SeqCst), step);
+        self.submit(app, writes);
+    }
+
     pub(super) fn remove_app(&self, app: &AppId) {
         self.store().remove_app(app).expect("an open store");
     }
@@ -281,6 +183,18 @@ impl Harness {
         }
     }
 
+    /// Waits for the next transaction with a commit in it.
+    pub(super) fn wait_for_next(&self) -> Result<(), StoreError> {
+        loop {
+            let batch = self.batches.recv_timeout(PATIENCE).expect("the writer answers");
+            self.acknowledged.fetch_add(batch.commits.len() as u64, Ordering::SeqCst);
+            batch.result?;
+            if !batch.commits.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
     pub(super) fn wait_for_failure(&self) -> StoreError {
         loop {
             let batch = self.batches.recv_timeout(PATIENCE).expect("the writer answers");
@@ -296,6 +210,14 @@ impl Harness {
             assert!(started.elapsed() < PATIENCE, "it does not happen");
             std::thread::yield_now();
         }
+    }
+
+    pub(super) fn space(&self) -> Space {
+        self.store().space()
+    }
+
+    pub(super) fn try_save_package(&self, app: &AppId, bytes: Bytes) -> Result<(), StoreError> {
+        self.store().save_package(app, bytes)
     }
 
     pub(super) fn used(&self, app: &AppId) -> u64 {
@@ -331,6 +253,53 @@ impl Harness {
         self.store().shelf().copies(&app("dht")).entries(range, after, max).expect("a sound disk")
     }
 
+    /// The keyed records of `dht` that are known to be damaged.
+    pub(super) fn damaged(&self) -> Vec<Point> {
+        self.store().shelf().damaged().into_iter().map(|(_, point)| point).collect()
+    }
+
+    pub(super) fn check(&self, after: Option<&Point>, max: usize) -> Checked {
+        self.store().shelf().copies(&app("dht")).check(after, max, usize::MAX).expect("a sound disk")
+    }
+
+    /// Spoils the last byte of a durable record of `dht`, as if a bit had flipped below an open store.
+    pub(super) fn corrupt(&self, point: &Point) {
+        self.overwrite(point, point, |stored| *stored.last_mut().expect("a value") ^= 1);
+    }
+
+    /// Writes what one durable record of `dht` is in the place of another.
+    pub(super) fn misdirect(&self, from: &Point, to: &Point) {
+        self.overwrite(from, to, |_| ());
+    }
+
+    fn overwrite(&self, from: &Point, to: &Point, change: impl FnOnce(&mut Vec<u8>)) {
+        self.wait_for_all();
+        let shared = &self.store().shared;
+        let app = shared.state().apps[&app("dht")];
+        let key = |point: &Point| layout::record_key(app, Place::At(point.key), &point.name);
+        let transaction = shared.db.begin_write().expect("a sound disk");
+        {
+            let mut records = transaction.open_table(layout::RECORDS).expect("its table");
+            let stored = records.get(key(from).as_slice()).expect("a sound disk");
+            let mut stored = stored.map(|stored| stored.value().to_vec()).expect("it is there");
+            change(&mut stored);
+            records.insert(key(to).as_slice(), stored.as_slice()).expect("a sound disk");
+        }
+        transaction.commit().expect("a sound disk");
+    }
+
+    pub(super) fn try_names(&self, place: Place) -> Result<Vec<Vec<u8>>, Unavailable> {
+        self.store().records(&app("dht"), super::T0).names(place, b"", None, 100)
+    }
+
+    pub(super) fn sum(&self, range: Interval) -> Sum {
+        self.store().shelf().copies(&app("dht")).sum(range).expect("a sound disk")
+    }
+
+    pub(super) fn parts(&self, range: Interval, parts: u64) -> Vec<(Key, Sum)> {
+        self.store().shelf().copies(&app("dht")).parts(range, parts).expect("a sound disk")
+    }
+
     pub(super) fn newest_version(&self) -> u64 {
         self.store().newest_version()
     }
@@ -348,12 +317,27 @@ impl Harness {
     }
 }
 
-fn open(disk: &Disk, clock: &Arc<AtomicU64>) -> Result<(Store, Receiver<Batch>), StoreError> {
+fn open(
+    disk: &Disk,
+    clock: &Arc<AtomicU64>,
+    steps: &Steps,
+    room: &Gauged,
+    cache_bytes: usize,
+) -> Result<(Store, Receiver<Batch>), StoreError> {
     let (sender, batches) = channel();
     // A test that has ended does not listen any more.
-    let on_commit = Box::new(move |batch| drop(sender.send(batch)));
+    let (marked, steps) = (disk.clone(), steps.clone());
+    let on_commit = Box::new(move |batch: Batch| {
+        let steps = steps.lock().expect("no test panics here");
+        let durable = batch.commits.iter().filter_map(|commit| steps.get(commit)).max();
+        durable.into_iter().for_each(|step| marked.mark(Op::Acknowledged(*step)));
+        drop(sender.send(batch));
+    });
     let clock = clock.clone();
     let now_ms = Box::new(move || clock.load(Ordering::SeqCst));
-    let store = Store::open_backend(disk.clone(), "/data", node(1), on_commit, now_ms)?;
+    let room = room.clone();
+    let gauge = Box::new(move || *room.lock().expect("no test panics here"));
+    let means = Means { now_ms, gauge, cache_bytes };
+    let store = Store::open_backend(disk.clone(), "/data", node(1), on_commit, means)?;
     Ok((store, batches))
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost_contract::{Change, Copies, Entry, Kept, Point, Shelf, Unavailable, Version, record_bytes};
+use prost_contract::{Change, Checked, Copies, Entry, Kept, Point, Shelf, Unavailable, Version, record_bytes};
 use prost_kbr::{AppId, Interval, Key, NodeId, Refusal};
-use prost_manager::Sum;
+use prost_manager::{RangeIndex, Sum};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -58,6 +58,10 @@ impl Shelf for Shelves {
     fn copies(&self, app: &AppId) -> Box<dyn Copies + '_> {
         Box::new(Table(self.0.get(app).cloned().unwrap_or_default()))
     }
+
+    fn damaged(&self) -> Vec<(AppId, Point)> {
+        Vec::new()
+    }
 }
 
 struct Table(BTreeMap<Point, Kept>);
@@ -80,6 +84,28 @@ impl Copies for Table {
 
     fn kept(&self, point: &Point) -> Result<Option<Kept>, Unavailable> {
         Ok(self.0.get(point).cloned())
+    }
+
+    fn sum(&self, range: Interval) -> Result<Sum, Unavailable> {
+        self.index().cover(range).sum(|range| self.entries(range, None, usize::MAX))
+    }
+
+    fn parts(&self, range: Interval, parts: u64) -> Result<Vec<(Key, Sum)>, Unavailable> {
+        self.index().cover_in_parts(range, parts).parts(|range| self.entries(range, None, usize::MAX))
+    }
+
+    fn check(&self, _: Option<&Point>, _: usize, _: usize) -> Result<Checked, Unavailable> {
+        Ok(Checked::default())
+    }
+}
+
+impl Table {
+    fn index(&self) -> RangeIndex {
+        let entry = |(point, kept): (&Point, &Kept)| Entry { point: point.clone(), version: kept.version };
+        let entries: Vec<Entry> = self.0.iter().map(entry).collect();
+        let mut index = RangeIndex::default();
+        index.refill(index.leaf(Key::ZERO), &entries);
+        index
     }
 }
 
