@@ -100,6 +100,7 @@ fn context() -> Context {
         seed: 7,
         first_id: 1,
         storage_used: 0,
+        storage_full: false,
     }
 }
 

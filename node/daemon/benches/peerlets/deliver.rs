@@ -109,6 +109,7 @@ impl Sandbox {
             seed: 7,
             first_id: 1,
             storage_used: 0,
+            storage_full: false,
         };
         let message = Message {
             id: 9,

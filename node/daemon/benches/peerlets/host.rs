@@ -13,6 +13,7 @@ use prost_kbr::{AppId, Dispatch, Header, Key, Outcome, Peer};
 use prost_manager::{Input, Node, Settings};
 use prost_node::admin::ask::{Ask, Status};
 use prost_node::compiler::Compiler;
+use prost_node::download::{self, Downloader};
 use prost_node::driver::{Clock, Driver, Inboxes, Parts};
 use prost_node::looker::Looker;
 use prost_node::metrics::Metrics;
@@ -175,14 +176,17 @@ async fn serve(
         policy: Arc::new(Policy::default_only(true)),
         wall_origin_ms: clock.wall_origin_ms(),
         newest_version: store.newest_version(),
+        content: prost_manager::ContentSettings::default(),
     };
     let node = Node::new(me, settings, *blake3::hash(me.id.as_bytes()).as_bytes(), clock.now());
     let (looked_sender, looked) = mpsc::channel(64);
     let looker = Looker::start(store.shelf(), looked_sender).expect("a thread");
     let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let parts = Parts { node, transport, store, looker, workers, clock, metrics, ring: RING.into() };
+    let (download_sender, downloads) = mpsc::channel(1);
+    let downloader = Downloader::start(download::Settings::web(), download_sender).expect("a thread");
+    let parts = Parts { node, transport, store, looker, downloader, workers, clock, metrics, ring: RING.into() };
     let (_policies, policies) = mpsc::channel(1);
-    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, looked, policies, stop });
+    let mut driver = Driver::new(parts, Inboxes { asks, done, committed, looked, downloads, policies, stop });
     driver.handle(Input::Ring(prost_kbr::Input::Join { known }));
     up.send(me).expect("the main thread waits");
     driver.run().await.expect("the node runs");
