@@ -222,7 +222,7 @@ fn what_a_dead_node_held_is_copied_again_for_little_more_than_it_weighs() {
     // Let the comparisons that follow the writes come to an end.
     shelves.pass(130);
     let quiet = shelves.watch_copies(120);
-    let held: Vec<(usize, usize)> = (0..HOLDERS).map(|node| shelves.held_by(node)).collect();
+    let held: Vec<(usize, usize)> = (0..HOLDERS).map(|node| shelves.kept_at(node)).collect();
     let (victim, (records, bytes)) = held.into_iter().enumerate().skip(1).max_by_key(|(_, held)| *held).expect("five");
     assert!(records >= 100_000, "{records}");
     shelves.world.act(Act::Crash { node: victim as Index });

@@ -66,7 +66,7 @@ impl Shelves {
     }
 
     /// The records that a node has, and what their names and values weigh.
-    pub(crate) fn held_by(&self, node: Index) -> (usize, usize) {
+    pub(crate) fn kept_at(&self, node: Index) -> (usize, usize) {
         let (mut records, mut bytes) = (0, 0);
         for name in self.possible.keys() {
             let place = Place::At(Key::hash(name.as_bytes()));
