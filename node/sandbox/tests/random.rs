@@ -33,7 +33,7 @@ fn random(seed: u64) -> Peerlet {
         threads_enabled: seed % 19 == 1,
         exceptions_enabled: seed % 23 == 1,
         gc_enabled: seed % 29 == 1,
-        reference_types_enabled: true,
+        reference_types_enabled: seed.is_multiple_of(5),
         ..wasm_smith::Config::default()
     };
     let module = wasm_smith::Module::new(config, &mut Unstructured::new(&bytes)).expect("there are bytes enough");
