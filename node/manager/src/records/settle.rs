@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use prost_kbr::planted::Bug;
 use prost_kbr::{AppId, Change, Interval, NodeId, Peer, Refusal, Routed, Time};
 use prost_package::Decision;
 
@@ -50,6 +51,9 @@ impl Node {
     /// An application can keep records here that could not before. Others have kept those of this node's range, which
     /// have to be here before it runs.
     pub(crate) fn settle_app(&mut self, id: &AppId) {
+        if self.ring.has_planted(Bug::ServedBeforeHandOver) {
+            return;
+        }
         let view = self.ring.view();
         let known = self.records.settling.iter().any(|settling| settling.app.as_ref() == Some(id));
         let Some(app) = self.apps.get_mut(id).filter(|app| keeps_records(app)) else { return };
