@@ -1,5 +1,7 @@
 //! Applications on their threads: one that takes long is in nobody's way.
 
+#[path = "../../sandbox/tests/support/alone.rs"]
+mod alone;
 #[allow(dead_code, unreachable_pub, reason = "the sandbox's own tests use the rest of it")]
 #[path = "../../sandbox/tests/support/component.rs"]
 mod component;
@@ -7,10 +9,11 @@ mod component;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use alone::Nothing;
 use bytes::Bytes;
 use component::{OK, Peerlet};
-use prost_contract::{Context, Event, Execution, Limits, Outcome, Place, Records, Request, Unavailable};
-use prost_kbr::{AppId, Id, Interval, Key, NodeId, Peer, RingView};
+use prost_contract::{Event, Execution, Limits, Outcome, Request};
+use prost_kbr::{AppId, Id, NodeId};
 use prost_manager::RunEvent;
 use prost_node::actor::Actor;
 use prost_node::compiler::Compiler;
@@ -57,7 +60,10 @@ impl Scene {
 
     /// Has an application work, event by event.
     fn run(&mut self, name: &str, lengths: &[usize]) {
-        let events = lengths.iter().map(|length| RunEvent { event: serve(*length), context: context() }).collect();
+        let events = lengths
+            .iter()
+            .map(|length| RunEvent { event: serve(*length), context: alone::context(Id::hash(b"me")) })
+            .collect();
         self.workers.run(&app(name), events, Arc::new(Nothing), 0);
     }
 
@@ -79,45 +85,6 @@ fn app(name: &str) -> AppId {
 
 fn serve(length: usize) -> Event {
     Event::Serve(Request { id: 1, method: "go".to_owned(), body: Bytes::from(vec![0; length]) })
-}
-
-fn context() -> Context {
-    let me = Peer { id: Id::from_bytes([1; Id::LEN]), addr: ([127, 0, 0, 1], 1).into() };
-    let view = RingView {
-        me,
-        joined: true,
-        predecessors: Vec::new(),
-        successors: Vec::new(),
-        fingers: Vec::new(),
-        backpointers: Vec::new(),
-        round_trips: Vec::new(),
-    };
-    Context {
-        view: Arc::new(view),
-        settling: Arc::new([]),
-        now_ms: 0,
-        monotonic_ns: 0,
-        seed: 7,
-        first_id: 1,
-        storage_used: 0,
-        storage_full: false,
-    }
-}
-
-struct Nothing;
-
-impl Records for Nothing {
-    fn get(&self, _: Place, _: &[u8]) -> Result<Option<Bytes>, Unavailable> {
-        Ok(None)
-    }
-
-    fn names(&self, _: Place, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<Vec<u8>>, Unavailable> {
-        Ok(Vec::new())
-    }
-
-    fn keys(&self, _: Interval, _: Option<Key>, _: usize) -> Result<Vec<Key>, Unavailable> {
-        Ok(Vec::new())
-    }
 }
 
 struct Nobody;

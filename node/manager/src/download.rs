@@ -159,7 +159,7 @@ impl Node {
         // Where a node has given a manifest and then fell silent, the URL may give its code, and no other.
         let fits = |manifest: &SignedManifest| known.is_none_or(|known| known == manifest.manifest().component.digest);
         let Some(manifest) = verified.filter(fits) else {
-            return self.give_up_url(&id, download, bytes, DownloadFailure::Package);
+            return self.give_up_url(&id, bytes, DownloadFailure::Package);
         };
         let size = manifest.manifest().component.size;
         let compared = self.compare(&id, manifest.manifest());
@@ -173,7 +173,7 @@ impl Node {
             }
             Err((Refusal::BadPackage, line)) => {
                 self.note(&id, LogLevel::Warn, format!("a manifest was passed over: {line}"));
-                self.give_up_url(&id, download, bytes, DownloadFailure::Package);
+                self.give_up_url(&id, bytes, DownloadFailure::Package);
             }
             Err((refusal, line)) => {
                 self.charge_download(&id, bytes, true);
@@ -197,13 +197,13 @@ impl Node {
                 self.count_download("ok");
                 self.on_fetched(&id, package, Source::Url, None);
             }
-            Err(failure) => self.give_up_url(&id, download, bytes, failure),
+            Err(failure) => self.give_up_url(&id, bytes, failure),
         }
         self.start_downloads();
     }
 
     /// A URL has given nothing of use; the next is asked.
-    fn give_up_url(&mut self, id: &AppId, download: u64, bytes: u64, failure: DownloadFailure) {
+    fn give_up_url(&mut self, id: &AppId, bytes: u64, failure: DownloadFailure) {
         self.charge_download(id, bytes, true);
         self.count_download(failure.name());
         let Some(url) = self.turn_of(id).map(|turn| turn.url.clone()) else { return };
@@ -213,16 +213,9 @@ impl Node {
         } else {
             Avoided::Code(id.clone(), url)
         };
-        let until = self.now + self.with_jitter(AVOIDED, download);
+        let until = self.now + AVOIDED * 3 / 4 + self.jitter(AVOIDED / 2);
         self.downloads.avoid(key, until, self.now);
         self.ask_next_url(id);
-    }
-
-    /// A span, a quarter longer or shorter: by how much is decided by this node's seed and a number that comes once.
-    fn with_jitter(&self, span: Duration, number: u64) -> Duration {
-        let drawn = blake3::keyed_hash(&self.seed, &number.to_be_bytes());
-        let share = f64::from(drawn.as_bytes()[0]) / 255.0;
-        span.mul_f64(0.75 + share / 2.0)
     }
 
     fn count_download(&mut self, end: &'static str) {
@@ -233,12 +226,14 @@ impl Node {
     /// comes later.
     pub(crate) fn on_url_late(&mut self, id: &AppId) {
         let Some(fetch) = self.apps.get_mut(id).and_then(crate::app::App::fetch_mut) else { return };
-        let started = fetch.urls.turn.as_ref().filter(|turn| turn.started.is_some()).map(|turn| turn.download);
+        let has_started = fetch.urls.turn.as_ref().is_some_and(|turn| turn.started.is_some());
         let (refusal, line) = fetch.failure();
-        match started {
-            Some(_) if !std::mem::replace(&mut fetch.urls.is_alone, true) => self.release_all(id, Refusal::FetchFailed),
-            Some(download) => self.give_up_url(id, download, 0, DownloadFailure::Late),
-            None => self.end_fetch(id, refusal, line.to_owned()),
+        if !has_started {
+            self.end_fetch(id, refusal, line.to_owned());
+        } else if std::mem::replace(&mut fetch.urls.is_alone, true) {
+            self.give_up_url(id, 0, DownloadFailure::Late);
+        } else {
+            self.release_all(id, Refusal::FetchFailed);
         }
     }
 

@@ -59,7 +59,8 @@ impl Node {
     pub(crate) fn start_compile(&mut self, id: &AppId) {
         let Some(app) = self.apps.get_mut(id) else { return };
         let Some(code) = &app.code else { return };
-        let was_up = app.is_up();
+        // Code that has never started, and replaces none that has, kept nothing here.
+        let was_up = app.is_up() && (app.started || app.previous.is_some());
         app.phase = Phase::Compiling;
         self.outbox.push_back(Output::Compile {
             app: id.clone(),

@@ -1,5 +1,6 @@
 //! The whole node as one machine.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -446,6 +447,16 @@ impl Node {
     pub(crate) fn log(&mut self, app: &AppId, level: LogLevel, line: String) {
         let line = if line.contains(char::is_control) { line.replace(char::is_control, " ") } else { line };
         self.outbox.push_back(Output::Log { app: app.clone(), level, line });
+    }
+
+    /// A time of at most so long, other on each node and each time.
+    pub(crate) fn jitter(&mut self, most: Duration) -> Duration {
+        let number = self.take_request();
+        let mut hasher = blake3::Hasher::new_keyed(&self.seed);
+        hasher.update(b"jitter").update(&number.to_be_bytes());
+        let digest = hasher.finalize();
+        let (head, _) = digest.as_bytes().split_first_chunk::<4>().expect("a digest has four bytes");
+        most.mul_f64(f64::from(u32::from_be_bytes(*head)) / f64::from(u32::MAX))
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use prost_contract::{
-    Capability, Change, Context, Event, Execution, Limits, Message, Outcome, Place, Records, Unavailable,
-};
-use prost_kbr::{Dispatch, Id, Interval, Key, Peer, RingView};
+use prost_contract::{Capability, Change, Event, Execution, Limits, Message, Outcome, Place, Records, Unavailable};
+use prost_kbr::{Dispatch, Id, Interval, Key};
 use prost_manager::RunEvent;
 use prost_node::actor::Actor;
 use prost_node::compiler::Compiler;
@@ -92,25 +90,6 @@ impl Sandbox {
         let (compiled, _) = Compiler::here().compile(&engine, component, &grant);
         let actor = Actor::new(compiled.expect("it compiles"), Limits::default(), Arc::new(crate::host::Nobody));
         let me = Id::from_bytes([1; Id::LEN]);
-        let view = RingView {
-            me: Peer { id: me, addr: ([127, 0, 0, 1], 1).into() },
-            joined: true,
-            predecessors: Vec::new(),
-            successors: Vec::new(),
-            fingers: Vec::new(),
-            backpointers: Vec::new(),
-            round_trips: Vec::new(),
-        };
-        let context = Context {
-            view: Arc::new(view),
-            settling: Arc::new([]),
-            now_ms: 1_700_000_000_000,
-            monotonic_ns: 0,
-            seed: 7,
-            first_id: 1,
-            storage_used: 0,
-            storage_full: false,
-        };
         let message = Message {
             id: 9,
             key: Some(me),
@@ -120,7 +99,11 @@ impl Sandbox {
             hops: 0,
             payload: vec![7; PAYLOAD].into(),
         };
-        Sandbox { actor, records, event: RunEvent { event: Event::Deliver(message), context } }
+        Sandbox {
+            actor,
+            records,
+            event: RunEvent { event: Event::Deliver(message), context: crate::alone::context(me) },
+        }
     }
 
     /// Runs so many events; how long that took, without the making of them.

@@ -7,6 +7,9 @@
 //! Measurements take turns, so that a slow moment of the machine meets all of them; medians are shown, and between which
 //! the figures of single rounds lie.
 
+#[allow(dead_code, reason = "the records here are of the benchmark's own")]
+#[path = "../../../sandbox/tests/support/alone.rs"]
+mod alone;
 mod bare;
 mod deliver;
 mod fair;

@@ -5,17 +5,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use prost_contract::{Event, Limits, Outcome};
-use prost_kbr::Refusal;
+use prost_kbr::{Id, Refusal};
 use prost_node::compiler::{ChildLimits, Compiler, CompilerError, Ended, Stopped, Work};
 use prost_node::standard::DHT;
 use prost_sandbox::{CompileError, Instance, NotCode, Overlay};
 use rustix::process::{Signal, kill_process};
 
+use crate::alone::{self, Nothing};
 use crate::bomb::bomb;
 use crate::component::Peerlet;
-use crate::support::{
-    Nothing, PATIENT, compile, compiler, context, engine, grant, program, refused, running, script, wide,
-};
+use crate::support::{PATIENT, compile, compiler, engine, grant, program, refused, running, script, wide};
 
 /// Large enough that no test reaches its end.
 const HUGE: usize = 6_000;
@@ -29,8 +28,9 @@ fn code_from_another_process_runs_as_if_it_were_compiled_here() {
         let (compiled, work) = compiler.compile(&engine, &peerlet.build(), &grant());
         assert!(matches!(work, Work::Compiled { ended: Ended::Well, .. }), "{work:?}");
         let compiled = compiled.unwrap_or_else(|error| panic!("{error}"));
-        let mut instance = Instance::start(&compiled, Limits::default(), None, &context()).expect("it starts");
-        let mut execution = instance.run(&event, &context(), &mut Overlay::new(Arc::new(Nothing)));
+        let context = alone::context(Id::hash(b"me"));
+        let mut instance = Instance::start(&compiled, Limits::default(), None, &context).expect("it starts");
+        let mut execution = instance.run(&event, &context, &mut Overlay::new(Arc::new(Nothing)));
         execution.receipt.micros = 0;
         execution
     };

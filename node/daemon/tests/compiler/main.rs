@@ -1,5 +1,7 @@
 //! Compiling in a process of its own: real processes, components that nobody should compile, and disks that lie.
 
+#[path = "../../../sandbox/tests/support/alone.rs"]
+mod alone;
 mod bomb;
 mod cache;
 mod child;

@@ -4,11 +4,8 @@ use core::time::Duration;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use bytes::Bytes;
-use prost_contract::{Capability, Context, Place, Records, Unavailable};
-use prost_kbr::{Id, Interval, Key, Peer, RingView};
+use prost_contract::Capability;
 use prost_node::compiler::{ChildCompiler, ChildLimits, Compiler, CompilerError, Work};
 use prost_package::{Budgets, Grant};
 use prost_sandbox::{Compiled, Engine, EngineOptions};
@@ -69,44 +66,4 @@ pub(crate) fn running(limits: &ChildLimits) -> Option<Pid> {
         String::from_utf8_lossy(&line).contains(&wanted) && status.contains(&format!("PPid:\t{}\n", std::process::id()))
     });
     found.and_then(Pid::from_raw)
-}
-
-/// A node alone in its ring.
-pub(crate) fn context() -> Context {
-    let view = RingView {
-        me: Peer { id: Id::hash(b"me"), addr: ([127, 0, 0, 1], 4433).into() },
-        joined: true,
-        predecessors: Vec::new(),
-        successors: Vec::new(),
-        fingers: Vec::new(),
-        backpointers: Vec::new(),
-        round_trips: Vec::new(),
-    };
-    Context {
-        view: Arc::new(view),
-        settling: Arc::new([]),
-        now_ms: 0,
-        monotonic_ns: 0,
-        seed: 7,
-        first_id: 100,
-        storage_used: 0,
-        storage_full: false,
-    }
-}
-
-/// No records.
-pub(crate) struct Nothing;
-
-impl Records for Nothing {
-    fn get(&self, _: Place, _: &[u8]) -> Result<Option<Bytes>, Unavailable> {
-        Ok(None)
-    }
-
-    fn names(&self, _: Place, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<Vec<u8>>, Unavailable> {
-        Ok(Vec::new())
-    }
-
-    fn keys(&self, _: Interval, _: Option<Key>, _: usize) -> Result<Vec<Key>, Unavailable> {
-        Ok(Vec::new())
-    }
 }

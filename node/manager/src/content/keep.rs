@@ -2,16 +2,15 @@
 
 use core::time::Duration;
 
-use prost_contract::{Change, Kept, Point, record_bytes};
+use prost_contract::{Change, Kept, Point};
 use prost_kbr::{AppId, Refusal};
-use prost_package::Piece;
 use prost_package::piece::{on_shelf, shelf};
+use prost_package::{Decision, Piece};
 
 use super::{MAX_SHELVES, NAME, is_live};
 use crate::io::Output;
 use crate::node::{Committing, Node};
-use crate::records::NotStored;
-use prost_package::Decision;
+use crate::records::{NotStored, taken};
 
 /// How long nothing is taken of an application of which a piece was not wanted: what a piece's manifest says is known
 /// only when the piece is here, and it is not to come again and again.
@@ -60,17 +59,11 @@ impl Node {
 
     /// Whether there is room for those of these that are new; from then on it is theirs.
     pub(crate) fn admit_pieces(&mut self, id: &AppId, changes: &[Change]) -> Result<(), NotStored> {
-        let size = |change: &Change| match change {
-            Change::Keep(point, kept) => {
-                record_bytes(point.name.len(), kept.value.as_ref().map_or(0, bytes::Bytes::len))
-            }
-            Change::Node { .. } | Change::Drop(..) => 0,
-        };
         let is_known = |change: &Change| match change {
             Change::Keep(point, _) => self.content.known.contains(&(id.clone(), point.key)),
             Change::Node { .. } | Change::Drop(..) => true,
         };
-        let taken: u64 = changes.iter().filter(|change| !is_known(change)).map(size).sum();
+        let taken: u64 = changes.iter().filter(|change| !is_known(change)).map(taken).sum();
         if taken > 0 && self.content.bytes().saturating_add(taken) > self.content.most_bytes {
             self.content.stats.full += changes.len() as u64;
             return Err(NotStored::Full);

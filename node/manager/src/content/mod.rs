@@ -20,7 +20,6 @@ mod renew;
 mod retrieve;
 mod sweep;
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost_contract::Version;
@@ -194,15 +193,5 @@ impl Node {
         part.look(id, self.now);
         let input = prost_kbr::Input::Lookup { id, key: part.key, replicas: part::HOLDERS };
         self.ring.handle(self.now, input);
-    }
-
-    /// A time of at most so long, other on each node and each time.
-    fn jitter(&mut self, most: Duration) -> Duration {
-        let number = self.take_request();
-        let mut hasher = blake3::Hasher::new_keyed(&self.seed);
-        hasher.update(b"jitter").update(&number.to_be_bytes());
-        let digest = hasher.finalize();
-        let (head, _) = digest.as_bytes().split_first_chunk::<4>().expect("a digest has four bytes");
-        most.mul_f64(f64::from(u32::from_be_bytes(*head)) / f64::from(u32::MAX))
     }
 }

@@ -150,7 +150,8 @@ impl Node {
                 break;
             }
             let Some((key, value)) = publishing.piece(next) else { break };
-            let version = self.records.next_version(self.wall_origin_ms + self.now.as_micros() / 1000, me);
+            let now_ms = self.now_ms();
+            let version = self.records.next_version(now_ms, me);
             let point = Point { key, name: NAME.to_vec() };
             let record = Record::new(point, &Kept { version, value: Some(value), expires: None });
             let mut part = Part::new(key);

@@ -45,6 +45,7 @@ use farewell::Farewell;
 pub(crate) use frame::{Ask, NotStored, Record, RecordFrame, Tell};
 use repair::Repairs;
 use scrub::Scrub;
+pub(crate) use serve::taken;
 use session::Session;
 use settle::{Held, Settling};
 use spread::Spread;

@@ -137,13 +137,7 @@ impl Node {
         if id.name.is_reserved() {
             return self.admit_pieces(id, changes);
         }
-        let size = |change: &Change| match change {
-            Change::Keep(point, kept) => {
-                prost_contract::record_bytes(point.name.len(), kept.value.as_ref().map_or(0, bytes::Bytes::len))
-            }
-            Change::Node { .. } | Change::Drop(..) => 0,
-        };
-        let taken: u64 = changes.iter().map(size).sum();
+        let taken: u64 = changes.iter().map(taken).sum();
         let grows = |change: &Change| matches!(change, Change::Keep(_, kept) if kept.value.is_some());
         if self.space == Space::Full && changes.iter().any(grows) {
             return Err(NotStored::Full);
@@ -204,5 +198,15 @@ impl Node {
         if !self.on_repair_told(from, request, &tell) {
             self.on_session_told(from, request, tell);
         }
+    }
+}
+
+/// Bytes that a record takes, were it new.
+pub(crate) fn taken(change: &Change) -> u64 {
+    match change {
+        Change::Keep(point, kept) => {
+            prost_contract::record_bytes(point.name.len(), kept.value.as_ref().map_or(0, bytes::Bytes::len))
+        }
+        Change::Node { .. } | Change::Drop(..) => 0,
     }
 }

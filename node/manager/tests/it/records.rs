@@ -43,3 +43,12 @@ fn a_message_for_an_application_that_is_denied_does_not_wait_for_the_records_of_
     assert_eq!(world.host(6).refusals(Refusal::Denied), 1);
     assert_eq!(world.host(6).refusals(Refusal::Settling), 0);
 }
+
+#[test]
+fn an_application_that_the_operator_installs_waits_for_what_others_have_kept_of_its_range() {
+    let mut world = World::ring(73, 8);
+    // Nobody hands over, so that the wait lasts.
+    world.loses_records = true;
+    world.publish(3, &draft("echo").storing().sign());
+    assert!(world.host(3).node.is_settling());
+}

@@ -1,6 +1,7 @@
 //! What every test needs: an engine, an event, records in memory.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part of it")]
 
+mod alone;
 mod component;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_contract::{Capability, Context, Event, Execution, Limits, Message, Place, Records, Request, Unavailable};
-use prost_kbr::message::Peer;
-use prost_kbr::{Dispatch, Id, Interval, Key, RingView};
+use prost_kbr::{Dispatch, Id, Interval, Key};
 use prost_sandbox::{Compiled, Engine, EngineOptions, Instance, Overlay, SharedRecords, StartError, Wasi};
 
 pub use component::{OK, Peerlet};
@@ -44,26 +44,7 @@ pub fn node(last: u8) -> Id {
 
 /// A node alone in its ring.
 pub fn context() -> Context {
-    let me = Peer { id: node(1), addr: ([127, 0, 0, 1], 4433).into() };
-    let view = RingView {
-        me,
-        joined: true,
-        predecessors: Vec::new(),
-        successors: Vec::new(),
-        fingers: Vec::new(),
-        backpointers: Vec::new(),
-        round_trips: Vec::new(),
-    };
-    Context {
-        view: Arc::new(view),
-        now_ms: 1_700_000_000_000,
-        monotonic_ns: 5_000_000_000,
-        seed: 7,
-        first_id: 100,
-        settling: Arc::new([]),
-        storage_used: 0,
-        storage_full: false,
-    }
+    alone::context(node(1))
 }
 
 pub fn deliver(payload: &[u8]) -> Event {
