@@ -33,7 +33,8 @@ fn a_demo_gives_back_every_byte_and_reports_it_as_one_object() {
     for change in ["joined", "left"] {
         assert!(report[change]["bytes"].as_u64() > Some(bytes as u64), "{report}");
     }
-    assert!(report["joined"]["copies"].as_u64() > Some(4), "{report}");
+    // Two values in one record each, one in four chunks, one in seven, and what the two consist of.
+    assert!(report["joined"]["copies"].as_u64() >= Some(15), "{report}");
     let installs = report["installs"].as_array().expect("a list");
     let given = |version: &serde_json::Value| {
         let given = |install: &&serde_json::Value| install["from"] == "local" && install["version"] == *version;

@@ -53,9 +53,9 @@ pub(crate) enum Committing {
     /// An event's writes.
     Event(AppId),
     /// Records that a comparison with a peer has brought.
-    Session { app: AppId, number: u64 },
+    Session { app: AppId, number: u64, records: u64 },
     /// Records that a peer wants to be kept here.
-    Store { app: AppId, from: Peer, request: u64 },
+    Store { app: AppId, from: Peer, request: u64, records: u64 },
     /// Copies that are not needed here any more.
     Drop { app: AppId },
     /// Pieces of code that are too old.

@@ -51,6 +51,8 @@ fn records_move_to_a_node_that_joins_and_from_one_that_leaves() {
         let node = shelves.join();
         shelves.wait_for_places(120);
         shelves.check_reads(node);
+        let (got, (kept, _)) = (shelves.got(node), shelves.kept_at(node));
+        assert!(kept > 0 && got >= kept as u64, "{got} records came, and {kept} are there");
     }
     for name in ["name-1", "name-2", "name-3"] {
         let leaver = shelves.replica(name, 0);

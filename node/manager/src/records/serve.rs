@@ -93,7 +93,8 @@ impl Node {
     fn on_store(&mut self, from: Peer, request: u64, app: &AppId, records: Vec<Record>) {
         match self.try_store(from, app, records) {
             Ok(changes) => {
-                let committing = Committing::Store { app: app.clone(), from, request };
+                let records = changes.len() as u64;
+                let committing = Committing::Store { app: app.clone(), from, request, records };
                 self.commit(app, committing, changes);
             }
             Err(why) => self.tell_peer(from, request, Tell::Stored(Err(why))),
@@ -154,7 +155,6 @@ impl Node {
 
     /// What was to be kept for a peer is durable, or not.
     pub(crate) fn on_stored(&mut self, from: Peer, request: u64, durable: bool) {
-        self.records.stats.stored += u64::from(durable);
         let result = if durable { Ok(()) } else { Err(NotStored::NotDurable) };
         self.tell_peer(from, request, Tell::Stored(result));
     }

@@ -147,7 +147,6 @@ pub(crate) struct Session {
     pub(crate) refused: BTreeMap<AppId, NotStored>,
     /// Something could not be done that should have been.
     incomplete: bool,
-    pub(crate) pulled: u64,
     pub(crate) given: u64,
 }
 
@@ -171,7 +170,6 @@ impl Session {
             unwanted: BTreeSet::new(),
             refused: BTreeMap::new(),
             incomplete: false,
-            pulled: 0,
             given: 0,
         };
         (session, Do::Ask(asked))
@@ -426,7 +424,6 @@ impl Session {
         if !points.is_empty() {
             self.todo.push_front(Task::Fetch { app: app.clone(), points });
         }
-        self.pulled += changes.len() as u64;
         self.stage = Stage::Keeping;
         Do::Keep { app, changes }
     }

@@ -112,7 +112,7 @@ impl Node {
             Do::Keep { changes, .. } if !self.believe(&changes) => return self.end_session(number, false),
             Do::Keep { app, changes } if app.name.is_reserved() => return self.keep_pieces(number, app, changes),
             Do::Keep { app, changes } => {
-                self.commit(&app, Committing::Session { app: app.clone(), number }, changes);
+                self.commit_session(number, &app, changes);
                 Waits::Commit { until: now + STORE_LIMIT }
             }
             Do::Pause(span) => Waits::Pause { until: now + span },
@@ -123,12 +123,17 @@ impl Node {
         }
     }
 
+    fn commit_session(&mut self, number: u64, app: &AppId, changes: Vec<Change>) {
+        let committing = Committing::Session { app: app.clone(), number, records: changes.len() as u64 };
+        self.commit(app, committing, changes);
+    }
+
     fn keep_pieces(&mut self, number: u64, app: AppId, changes: Vec<Change>) {
         let changes = self.choose_pieces(&app, changes);
         if changes.is_empty() {
             return self.continue_session(number, Got::Kept(true));
         }
-        self.commit(&app, Committing::Session { app: app.clone(), number }, changes);
+        self.commit_session(number, &app, changes);
         if let Some(running) = self.records.sessions.get_mut(&number) {
             running.waits = Waits::Commit { until: self.now + STORE_LIMIT };
         }
@@ -170,7 +175,6 @@ impl Node {
         let Some(Running { session, reason, .. }) = self.records.sessions.remove(&number) else { return };
         self.records.dirty = true;
         let stats = &mut self.records.stats;
-        stats.pulled += session.pulled;
         stats.given += session.given;
         *(if good { &mut stats.compared } else { &mut stats.failed }) += 1;
         let peer = session.peer.id;
@@ -233,8 +237,14 @@ impl Node {
     pub(crate) fn on_records_committed(&mut self, committing: Committing, durable: bool) {
         match committing {
             Committing::Event(_) | Committing::Sweep { .. } => {}
-            Committing::Session { number, .. } => self.continue_session(number, Got::Kept(durable)),
-            Committing::Store { from, request, .. } => self.on_stored(from, request, durable),
+            Committing::Session { number, records, .. } => {
+                self.records.stats.pulled += if durable { records } else { 0 };
+                self.continue_session(number, Got::Kept(durable));
+            }
+            Committing::Store { from, request, records, .. } => {
+                self.records.stats.stored += if durable { records } else { 0 };
+                self.on_stored(from, request, durable);
+            }
             Committing::Drop { app } => self.on_strays_dropped(&app, durable),
             Committing::Repair { app, point } => self.on_repaired(app, point, durable),
         }

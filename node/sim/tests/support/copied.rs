@@ -97,6 +97,12 @@ impl Shelves {
         std::mem::take(&mut *copied)
     }
 
+    /// The records that a node got from others since it started, as it counts them.
+    pub(crate) fn got(&self, node: Index) -> u64 {
+        let stats = self.world.node(node).expect("it lives").record_stats();
+        stats.stored + stats.pulled
+    }
+
     fn record_stats(&self, of: fn(&RecordStats) -> u64) -> u64 {
         let nodes = (0..self.world.count()).filter_map(|node| self.world.node(node));
         nodes.map(|node| of(node.record_stats())).sum()
