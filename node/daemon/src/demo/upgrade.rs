@@ -12,8 +12,8 @@ use super::say::count;
 use super::steps::{Steps, Stored};
 use crate::admin::ask::Status;
 
-/// How long the new version may take until it runs everywhere where messages have named it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the new version may take, after all has been read through it, until it runs everywhere.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks for it.
 const LOOK: Duration = Duration::from_millis(100);
 
