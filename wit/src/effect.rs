@@ -92,6 +92,13 @@ pub struct Write {
     pub value: Option<(Bytes, Option<u64>)>,
 }
 
+impl Write {
+    /// Bytes of its name and its value.
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.value.as_ref().map_or(0, |(value, _)| value.len())
+    }
+}
+
 /// How a handler ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

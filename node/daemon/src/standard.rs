@@ -44,6 +44,7 @@ impl Standard {
             storage_bytes: 64 << 30,
             messages_per_second: 100_000,
             bytes_per_second: 1 << 30,
+            written_bytes_per_second: 1 << 30,
             fuel_per_second: 20_000_000_000,
             ..Budgets::default()
         }

@@ -156,6 +156,8 @@ pub(crate) struct App {
     pub(crate) fuel: Allowance,
     pub(crate) messages: Allowance,
     pub(crate) bytes: Allowance,
+    /// Bytes that its events may write.
+    written: Allowance,
     /// Events of its own making that it may still be given.
     own_events: Allowance,
     /// Messages it has sent whose outcome it does not know yet.
@@ -194,6 +196,7 @@ impl App {
             fuel: Allowance::new(0, now),
             messages: Allowance::new(0, now),
             bytes: Allowance::new(0, now),
+            written: Allowance::new(0, now),
             own_events: Allowance::of_own_events(now),
             in_flight: 0,
             watching: BTreeSet::new(),
@@ -247,6 +250,7 @@ impl App {
         self.fuel = Allowance::new(budgets.fuel_per_second, now);
         self.messages = Allowance::new(budgets.messages_per_second, now);
         self.bytes = Allowance::new(budgets.bytes_per_second, now);
+        self.written = Allowance::new(budgets.written_bytes_per_second, now);
         self.paused_until = now;
     }
 
@@ -287,12 +291,14 @@ impl App {
         }
     }
 
-    /// An event has run that burnt so much: where that was more than it may, the next one waits.
-    pub(crate) fn charge(&mut self, event: &Event, fuel: u64, now: Time) {
+    /// An event has run that burnt and wrote so much: where that was more than it may, the next one waits.
+    pub(crate) fn charge(&mut self, event: &Event, fuel: u64, written: u64, now: Time) {
         self.recent_fuel.add(fuel, now);
         self.fuel.charge(fuel, now);
         self.own_events.charge(u64::from(matches!(event, Event::Fired { .. } | Event::Failed { .. })), now);
-        self.paused_until = self.paused_until.max(now + self.fuel.wait().max(self.own_events.wait()));
+        self.written.charge(written, now);
+        let wait = self.fuel.wait().max(self.own_events.wait()).max(self.written.wait());
+        self.paused_until = self.paused_until.max(now + wait);
     }
 
     fn queue_limit(&self) -> usize {

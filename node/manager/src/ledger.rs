@@ -41,6 +41,8 @@ pub struct Usage {
     pub messages: u64,
     /// Payload bytes sent.
     pub bytes_sent: u64,
+    /// Bytes of names and values that its events wrote.
+    pub bytes_written: u64,
     /// Timers set (gauge).
     pub timers: u64,
     /// Events that wait or run (gauge).
@@ -69,6 +71,7 @@ impl Usage {
             storage_bytes,
             messages,
             bytes_sent,
+            bytes_written,
             timers,
             queued,
             log_lines,
@@ -88,6 +91,7 @@ impl Usage {
             (&mut self.storage_bytes, storage_bytes),
             (&mut self.messages, messages),
             (&mut self.bytes_sent, bytes_sent),
+            (&mut self.bytes_written, bytes_written),
             (&mut self.timers, timers),
             (&mut self.queued, queued),
             (&mut self.log_lines, log_lines),

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use prost_contract::{Change, Context, Execution, LogLevel, Outcome};
+use prost_contract::{Change, Context, Execution, LogLevel, Outcome, Write};
 use prost_kbr::{AppId, Failure, Handling, Interval, Verdict};
 
 use crate::app::{Answer, End, Phase, Uncommitted, Waiting};
@@ -99,7 +99,9 @@ impl Node {
         app.usage.fuel += execution.receipt.fuel;
         app.usage.micros += execution.receipt.micros;
         app.usage.memory_bytes = execution.receipt.memory_bytes;
-        app.charge(&waiting.event, execution.receipt.fuel, now);
+        let written = execution.writes.iter().map(Write::bytes).sum::<usize>() as u64;
+        app.usage.bytes_written += written;
+        app.charge(&waiting.event, execution.receipt.fuel, written, now);
         let outcome = match &execution.outcome {
             Outcome::Done | Outcome::Verdict(_) => "ok",
             Outcome::Refused(_) => {

@@ -59,10 +59,20 @@ pub struct Budgets {
     pub messages_per_second: u64,
     /// Payload bytes a second that it may send, over ten seconds.
     pub bytes_per_second: u64,
+    /// Bytes a second that its own events may write into records, over ten seconds. What a package does not say is what
+    /// [`Budgets::default`] says.
+    #[serde(default = "default_written")]
+    pub written_bytes_per_second: u64,
     /// Timers set at once.
     pub timers: u32,
     /// Events that may wait for it.
     pub queue: u32,
+}
+
+/// A part of what a disk takes that leaves it to others: with all their copies, applications that write as much as they
+/// may still wait for the disk, not for each other.
+const fn default_written() -> u64 {
+    8 << 20
 }
 
 impl Default for Budgets {
@@ -77,6 +87,7 @@ impl Default for Budgets {
             fuel_per_second: 10 * limits.fuel,
             messages_per_second: 5_000,
             bytes_per_second: 64 << 20,
+            written_bytes_per_second: default_written(),
             timers: 256,
             queue: 4096,
         }
@@ -94,13 +105,14 @@ impl Budgets {
             fuel_per_second: self.fuel_per_second.min(other.fuel_per_second),
             messages_per_second: self.messages_per_second.min(other.messages_per_second),
             bytes_per_second: self.bytes_per_second.min(other.bytes_per_second),
+            written_bytes_per_second: self.written_bytes_per_second.min(other.written_bytes_per_second),
             timers: self.timers.min(other.timers),
             queue: self.queue.min(other.queue),
         }
     }
 
     /// Every number with its name, in the order of the fields.
-    pub fn named(&self) -> [(&'static str, u64); 8] {
+    pub fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("memory_bytes", self.memory_bytes),
             ("storage_bytes", self.storage_bytes),
@@ -108,6 +120,7 @@ impl Budgets {
             ("fuel_per_second", self.fuel_per_second),
             ("messages_per_second", self.messages_per_second),
             ("bytes_per_second", self.bytes_per_second),
+            ("written_bytes_per_second", self.written_bytes_per_second),
             ("timers", self.timers.into()),
             ("queue", self.queue.into()),
         ]

@@ -26,7 +26,7 @@ const MICROS: f64 = 1e6;
 type CountOf = fn(&Usage) -> f64;
 type GaugeOf = fn(&AppStatus) -> u64;
 
-const COUNTERS: [(&str, &str, CountOf); 12] = [
+const COUNTERS: [(&str, &str, CountOf); 13] = [
     ("prost_peerlet_fuel_consumed_total", "Fuel burnt.", |usage| usage.fuel as f64),
     ("prost_peerlet_run_seconds_total", "Time in the sandbox.", |usage| usage.micros as f64 / MICROS),
     ("prost_peerlet_compile_seconds_total", "Time in the compiler.", |usage| usage.compile_micros as f64 / MICROS),
@@ -35,6 +35,7 @@ const COUNTERS: [(&str, &str, CountOf); 12] = [
     }),
     ("prost_peerlet_messages_total", "Messages sent.", |usage| usage.messages as f64),
     ("prost_peerlet_sent_bytes_total", "Payload bytes sent.", |usage| usage.bytes_sent as f64),
+    ("prost_peerlet_written_bytes_total", "Names and values that its events wrote.", |usage| usage.bytes_written as f64),
     ("prost_peerlet_events_total", "Events run.", |usage| usage.calls as f64),
     ("prost_peerlet_traps_total", "Events that trapped.", |usage| usage.traps as f64),
     ("prost_peerlet_errors_total", "Events whose handler returned an error.", |usage| usage.refusals as f64),

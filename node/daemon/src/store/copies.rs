@@ -3,7 +3,6 @@
 use prost_contract::{Checked, Copies, Entry, Kept, Place, Point, Sum, Unavailable};
 use prost_kbr::{Id, Interval, Key};
 use prost_manager::{Cover, RangeIndex};
-use redb::ReadableDatabase;
 
 use super::error::StoreError;
 use super::layout::{self, Stored};
@@ -19,10 +18,9 @@ impl AppRecords {
             if let Some(pending) = state.values.get(&key) {
                 return Ok(pending.value.as_ref().and_then(Stored::kept));
             }
-            (key, self.shared.db.begin_read()?)
+            (key, self.shared.durable(&state))
         };
-        let records = durable.open_table(layout::RECORDS)?;
-        let Some(stored) = records.get(key.as_slice())? else { return Ok(None) };
+        let Some(stored) = durable.get(key.as_slice())? else { return Ok(None) };
         match layout::decode(&key, stored.value()) {
             Ok(stored) => Ok(stored.kept()),
             Err(_) => {
@@ -43,9 +41,8 @@ impl AppRecords {
             let Some(index) = state.indexes.get(app) else { return Ok(None) };
             let cover = cover(index);
             let pending = cover.to_read().flat_map(|range| seen_between(&state, *app, range)).collect();
-            (*app, cover, pending, self.shared.db.begin_read()?)
+            (*app, cover, pending, self.shared.durable(&state))
         };
-        let durable = durable.open_table(layout::RECORDS)?;
         Ok(Some(Pieces { app, cover, pending, durable }))
     }
 
@@ -54,14 +51,14 @@ impl AppRecords {
         let (prefix, durable) = {
             let state = self.shared.state();
             let Some(app) = state.apps.get(&self.app) else { return Ok(Checked::default()) };
-            (layout::keyed_prefix(*app), self.shared.db.begin_read()?)
+            (layout::keyed_prefix(*app), self.shared.durable(&state))
         };
         let from = match after {
             Some(after) => [prefix.as_slice(), after.key.as_bytes(), &after.name, &[0]].concat(),
             None => prefix.clone(),
         };
         let (mut checked, mut damaged) = (Checked::default(), Vec::new());
-        for entry in durable.open_table(layout::RECORDS)?.range::<&[u8]>(from.as_slice()..)? {
+        for entry in durable.range::<&[u8]>(from.as_slice()..)? {
             let (key, stored) = entry?;
             let (key, stored) = (key.value(), stored.value());
             if !key.starts_with(&prefix) {

@@ -66,9 +66,9 @@ impl Store {
     /// Never waits for a write; reads from disk only what is not cached. An error: nothing was taken.
     pub fn submit(&self, app: &AppId, commit: u64, asked: Vec<Asked>) -> Result<(), StoreError> {
         let mut state = self.shared.state();
-        state.admit(asked.len(), asked.iter().map(Asked::bytes).sum())?;
-        let durable = self.shared.durable()?;
         let (number, new) = state.number(app)?;
+        state.admit(Some(number), asked.len(), asked.iter().map(Asked::bytes).sum())?;
+        let durable = self.shared.durable(&state);
         let (mut delta, mut forgotten) = (0_i64, 0_i64);
         let mut changes = Vec::with_capacity(asked.len());
         // What the records are charged after the changes so far.
@@ -101,7 +101,7 @@ impl Store {
     /// Removes all records of an application. They are out of sight when this returns, and go from the disk by and by.
     pub fn remove_app(&self, app: &AppId) -> Result<(), StoreError> {
         let mut state = self.shared.state();
-        state.admit(1, 0)?;
+        state.admit(None, 1, 0)?;
         let number = state.apps.remove(app);
         if let Some(number) = number {
             state.used.remove(&number);
@@ -178,7 +178,7 @@ impl Store {
 
     fn push(&self, bytes: usize, work: Work) -> Result<(), StoreError> {
         let mut state = self.shared.state();
-        state.admit(1, bytes)?;
+        state.admit(None, 1, bytes)?;
         state.take_room(signed(bytes as u64))?;
         state.push(None, work);
         drop(state);

@@ -67,7 +67,7 @@ impl Store {
         check_owner(&db, path, node)?;
         prepare(&db, node)?;
         let state = read_state(&db)?;
-        let shared = Arc::new(Shared::new(db, state));
+        let shared = Arc::new(Shared::new(db, state)?);
         shared.measure(&means.gauge);
         let writer = Writer::new(shared.clone(), on_commit, means.now_ms, means.gauge);
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(|| writer.run());

@@ -84,6 +84,45 @@ impl Work {
     }
 }
 
+/// How much waits to be written.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    commits: usize,
+    writes: usize,
+    bytes: usize,
+}
+
+impl Load {
+    fn of(work: &Work) -> Load {
+        Load { commits: 1, writes: work.writes(), bytes: work.bytes() }
+    }
+
+    fn add(&mut self, more: Load) {
+        self.commits += more.commits;
+        self.writes += more.writes;
+        self.bytes += more.bytes;
+    }
+
+    fn take(&mut self, less: Load) {
+        self.commits -= less.commits;
+        self.writes -= less.writes;
+        self.bytes -= less.bytes;
+    }
+
+    /// What is still free of all that may wait.
+    fn free(self) -> Load {
+        Load {
+            commits: MAX_QUEUED_COMMITS.saturating_sub(self.commits),
+            writes: MAX_QUEUED_WRITES.saturating_sub(self.writes),
+            bytes: MAX_QUEUED_BYTES.saturating_sub(self.bytes),
+        }
+    }
+
+    fn fits(self, room: Load) -> bool {
+        self.commits <= room.commits && self.writes <= room.writes && self.bytes <= room.bytes
+    }
+}
+
 /// Work with its place in the order.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -124,24 +163,27 @@ pub(super) struct State {
     pub(super) failed: Option<StoreError>,
     pub(super) closing: bool,
     queue: VecDeque<Job>,
-    queued_writes: usize,
-    queued_bytes: usize,
+    queued: Load,
+    /// Of that, what each application's records are.
+    queued_of: BTreeMap<u32, Load>,
     next_seq: u64,
 }
 
 impl State {
-    /// Whether the store takes this much more.
-    pub(super) fn admit(&self, writes: usize, bytes: usize) -> Result<(), StoreError> {
+    /// Whether the store takes this much more, of records of this application where it is one's. An application may have no
+    /// more waiting than is free for all others: it cannot fill the queue alone (dynamic thresholds, Choudhury and Hahne,
+    /// ToN 1998, with alpha = 1).
+    pub(super) fn admit(&self, app: Option<u32>, writes: usize, bytes: usize) -> Result<(), StoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         if self.closing {
             return Err(StoreError::Closed);
         }
-        let full = self.queue.len() >= MAX_QUEUED_COMMITS
-            || self.queued_writes.saturating_add(writes) > MAX_QUEUED_WRITES
-            || self.queued_bytes.saturating_add(bytes) > MAX_QUEUED_BYTES;
-        if full { Err(StoreError::Overloaded) } else { Ok(()) }
+        let free = self.queued.free();
+        let mut more = app.and_then(|app| self.queued_of.get(&app)).copied().unwrap_or_default();
+        more.add(Load { commits: 1, writes, bytes });
+        if more.fits(free) { Ok(()) } else { Err(StoreError::Overloaded) }
     }
 
     /// Whether there is room on the disk for records that take so many bytes more than before, which it is charged then.
@@ -159,7 +201,7 @@ impl State {
         let before = self.left.space;
         self.left = room.left(self.used.values().sum());
         // What waits has not taken its room yet.
-        self.left.bytes = self.left.bytes.saturating_sub(in_file(self.queued_bytes as u64));
+        self.left.bytes = self.left.bytes.saturating_sub(in_file(self.queued.bytes as u64));
         if self.left.space != before {
             tracing::warn!(before = ?before, now = ?self.left.space, "the room on the disk has changed");
         }
@@ -217,8 +259,11 @@ impl State {
 
     /// Queues work.
     pub(super) fn push(&mut self, commit: Option<u64>, work: Work) {
-        self.queued_writes += work.writes();
-        self.queued_bytes += work.bytes();
+        let load = Load::of(&work);
+        self.queued.add(load);
+        if let Work::Records { app, .. } = &work {
+            self.queued_of.entry(*app).or_default().add(load);
+        }
         self.queue.push_back(Job { commit, seq: self.next_seq, work });
         self.next_seq += 1;
     }
@@ -229,13 +274,25 @@ impl State {
         let mut batch = Vec::new();
         while writes < BATCH_WRITES && bytes < BATCH_BYTES {
             let Some(job) = self.queue.pop_front() else { break };
-            writes += job.work.writes();
-            bytes += job.work.bytes();
+            let load = Load::of(&job.work);
+            writes += load.writes;
+            bytes += load.bytes;
+            self.note_taken(&job.work, load);
             batch.push(job);
         }
-        self.queued_writes -= writes;
-        self.queued_bytes -= bytes;
         batch
+    }
+
+    fn note_taken(&mut self, work: &Work, load: Load) {
+        self.queued.take(load);
+        if let Work::Records { app, .. } = work
+            && let Some(queued) = self.queued_of.get_mut(app)
+        {
+            queued.take(load);
+            if queued.commits == 0 {
+                self.queued_of.remove(app);
+            }
+        }
     }
 
     /// Forgets the pending values that these jobs have made durable.
@@ -258,8 +315,8 @@ impl State {
 
     /// Everything that waits.
     pub(super) fn take_all(&mut self) -> Vec<Job> {
-        self.queued_writes = 0;
-        self.queued_bytes = 0;
+        self.queued = Load::default();
+        self.queued_of.clear();
         self.queue.drain(..).collect()
     }
 

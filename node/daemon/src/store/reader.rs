@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost_contract::{Place, Records, Unavailable, Version};
 use prost_kbr::{AppId, Id, Interval, Key};
-use redb::ReadableDatabase;
 
 use super::error::StoreError;
 use super::layout::{self, Stored};
@@ -34,10 +33,9 @@ impl AppRecords {
                 let live = pending.value.as_ref().filter(|stored| stored.is_live(self.now_ms));
                 return Ok(live.and_then(|stored| stored.value.clone()));
             }
-            (key, self.shared.db.begin_read()?)
+            (key, self.shared.durable(&state))
         };
-        let records = durable.open_table(layout::RECORDS)?;
-        let Some(stored) = records.get(key.as_slice())? else { return Ok(None) };
+        let Some(stored) = durable.get(key.as_slice())? else { return Ok(None) };
         let stored = layout::decode(&key, stored.value())?;
         Ok(if stored.is_live(self.now_ms) { stored.value } else { None })
     }
@@ -57,9 +55,8 @@ impl AppRecords {
                 .take_while(|(key, _)| key.starts_with(&prefix))
                 .map(|(key, pending)| (key.clone(), Seen::of(pending.value.as_ref())))
                 .collect();
-            (prefix, pending, self.shared.db.begin_read()?)
+            (prefix, pending, self.shared.durable(&state))
         };
-        let durable = durable.open_table(layout::RECORDS)?;
         Ok(Some((prefix, Snapshot { durable, pending, now_ms: self.now_ms })))
     }
 
@@ -137,7 +134,7 @@ impl AppRecords {
 
 /// Durable and pending records of one moment.
 pub(super) struct Snapshot {
-    pub(super) durable: RecordTable,
+    pub(super) durable: Arc<RecordTable>,
     /// What is pending; it hides what is durable.
     pub(super) pending: BTreeMap<Vec<u8>, Seen>,
     now_ms: u64,

@@ -1,6 +1,6 @@
 //! What the store, its readers and its writer have in common.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prost_contract::{TOMBSTONE_MS, Version};
@@ -8,7 +8,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::error::StoreError;
 use super::layout::{self, Stored};
-use super::pending::{Change, State, Work};
+use super::pending::{Change, Job, State, Work};
 use super::space::Gauge;
 
 /// The records that one pass of the sweep removes at most.
@@ -18,14 +18,18 @@ pub(super) type RecordTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// The database and what is not in it yet.
 pub(super) struct Shared {
+    /// The records as they are in the database, which a reader need not open anew. Replaced under the lock of the state,
+    /// together with what is pending. It goes before the database.
+    durable: Mutex<Arc<RecordTable>>,
     pub(super) db: Database,
     state: Mutex<State>,
     work: Condvar,
 }
 
 impl Shared {
-    pub(super) fn new(db: Database, state: State) -> Shared {
-        Shared { db, state: Mutex::new(state), work: Condvar::new() }
+    pub(super) fn new(db: Database, state: State) -> Result<Shared, StoreError> {
+        let durable = Arc::new(db.begin_read()?.open_table(layout::RECORDS)?);
+        Ok(Shared { durable: Mutex::new(durable), db, state: Mutex::new(state), work: Condvar::new() })
     }
 
     /// The lock. A thread that panicked under it leaves a state that no one may build on.
@@ -52,9 +56,18 @@ impl Shared {
         }
     }
 
-    /// The records as they are in the database now.
-    pub(super) fn durable(&self) -> Result<RecordTable, StoreError> {
-        Ok(self.db.begin_read()?.open_table(layout::RECORDS)?)
+    /// The records as they are in the database, of the same moment as this state, whose lock is held.
+    pub(super) fn durable(&self, _: &State) -> Arc<RecordTable> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// These jobs are in the database: what they changed is not pending any more.
+    pub(super) fn settle(&self, batch: &[Job]) -> Result<MutexGuard<'_, State>, StoreError> {
+        let durable = Arc::new(self.db.begin_read()?.open_table(layout::RECORDS)?);
+        let mut state = self.state();
+        state.settle(batch);
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = durable;
+        Ok(state)
     }
 
     /// What a record is charged now, expired or not, and its version. `state` is locked, so that the two views are of one
@@ -83,8 +96,7 @@ impl Shared {
     /// them back. Says whether there may be more.
     pub(super) fn queue_expired(&self, now_ms: u64) -> Result<bool, StoreError> {
         let mut state = self.state();
-        let read = self.db.begin_read()?;
-        let (expiries, durable) = (read.open_table(layout::EXPIRIES)?, read.open_table(layout::RECORDS)?);
+        let (expiries, durable) = (self.db.begin_read()?.open_table(layout::EXPIRIES)?, self.durable(&state));
         let end = layout::expiry_key(now_ms.saturating_add(1), &[]);
         let (mut seen, mut queued, mut stale) = (0, false, Vec::new());
         for entry in expiries.range::<&[u8]>(..end.as_slice())?.take(SWEEP_RECORDS) {
@@ -143,10 +155,8 @@ impl Shared {
     pub(super) fn notice(&self, keys: &[Vec<u8>]) {
         let mut state = self.state();
         for key in keys.iter().filter(|key| !state.values.contains_key(*key)).cloned().collect::<Vec<_>>() {
-            match self.durable() {
-                Ok(durable) => self.heed(&mut state, &durable, &key),
-                Err(error) => return state.fail(error),
-            }
+            let durable = self.durable(&state);
+            self.heed(&mut state, &durable, &key);
         }
     }
 

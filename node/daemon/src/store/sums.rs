@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use prost_contract::Entry;
 use prost_kbr::Interval;
@@ -22,7 +23,7 @@ pub(super) struct Pieces {
     pub(super) cover: Cover,
     /// What is pending in the pieces that have to be read.
     pub(super) pending: BTreeMap<Vec<u8>, Seen>,
-    pub(super) durable: RecordTable,
+    pub(super) durable: Arc<RecordTable>,
 }
 
 impl Pieces {

@@ -1,5 +1,6 @@
 //! The one thread that writes: it takes what waits, and makes it durable with one `fsync`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,14 +87,17 @@ impl Writer {
         // The default, said because everything rests on it.
         transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Disk(error.to_string()))?;
         let mut unfinished = Vec::new();
-        for job in batch {
-            if let Some(app) = apply(&transaction, &job.work)? {
-                unfinished.push(app);
+        {
+            let mut tables = Tables::of(&transaction);
+            for job in batch {
+                if let Some(app) = apply(&mut tables, &job.work)? {
+                    unfinished.push(app);
+                }
             }
+            tables.charge()?;
         }
         transaction.commit()?;
-        let mut state = self.shared.state();
-        state.settle(batch);
+        let mut state = self.shared.settle(batch)?;
         // A store that is closed meanwhile goes on with it when it is opened again.
         if !state.closing {
             unfinished.into_iter().for_each(|app| state.push(None, Work::Purge(app)));
@@ -126,33 +130,85 @@ impl Writer {
     }
 }
 
+/// The tables that one transaction writes again and again: opened once, and only where there is something to write.
+struct Tables<'t> {
+    transaction: &'t WriteTransaction,
+    records: Option<Records<'t>>,
+    apps: Option<Table<'t, u32, (&'static str, u64)>>,
+    /// By how much the bytes that each application uses change.
+    deltas: BTreeMap<u32, i64>,
+}
+
+struct Records<'t> {
+    values: Table<'t, &'static [u8], &'static [u8]>,
+    expiries: Table<'t, &'static [u8], ()>,
+}
+
+impl<'t> Tables<'t> {
+    fn of(transaction: &'t WriteTransaction) -> Tables<'t> {
+        Tables { transaction, records: None, apps: None, deltas: BTreeMap::new() }
+    }
+
+    fn records(&mut self) -> Result<&mut Records<'t>, StoreError> {
+        let records = match self.records.take() {
+            Some(records) => records,
+            None => Records {
+                values: self.transaction.open_table(layout::RECORDS)?,
+                expiries: self.transaction.open_table(layout::EXPIRIES)?,
+            },
+        };
+        Ok(self.records.insert(records))
+    }
+
+    fn apps(&mut self) -> Result<&mut Table<'t, u32, (&'static str, u64)>, StoreError> {
+        let apps = match self.apps.take() {
+            Some(apps) => apps,
+            None => self.transaction.open_table(layout::APPS)?,
+        };
+        Ok(self.apps.insert(apps))
+    }
+
+    /// Charges each application that has not gone meanwhile for what its records take more than before.
+    fn charge(&mut self) -> Result<(), StoreError> {
+        for (app, delta) in std::mem::take(&mut self.deltas) {
+            let apps = self.apps()?;
+            let row = apps.get(app)?.map(|row| (row.value().0.to_owned(), row.value().1));
+            if let Some((id, used)) = row.filter(|(id, _)| !id.is_empty() && delta != 0) {
+                apps.insert(app, (id.as_str(), used.saturating_add_signed(delta)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Does one piece of work. Returns an application whose records are not all removed yet.
-fn apply(transaction: &WriteTransaction, work: &Work) -> Result<Option<u32>, StoreError> {
+fn apply(tables: &mut Tables<'_>, work: &Work) -> Result<Option<u32>, StoreError> {
+    let transaction = tables.transaction;
     match work {
         Work::Records { app, register, delta, changes } => {
-            apply_changes(transaction, changes)?;
-            let mut apps = transaction.open_table(layout::APPS)?;
+            tables.records()?.apply(changes)?;
             if let Some(id) = register {
-                apps.insert(app, (id.to_string().as_str(), 0))?;
+                tables.apps()?.insert(app, (id.to_string().as_str(), 0))?;
                 set_next_app(transaction, app + 1)?;
             }
-            charge(&mut apps, *app, *delta)?;
+            let sum = tables.deltas.entry(*app).or_default();
+            *sum = sum.saturating_add(*delta);
             Ok(None)
         }
         Work::Retire(None) => Ok(None),
         Work::Retire(Some(app)) => {
-            transaction.open_table(layout::APPS)?.insert(app, ("", 0))?;
+            tables.apps()?.insert(app, ("", 0))?;
             Ok(Some(*app))
         }
-        Work::Purge(app) => purge(transaction, *app),
+        Work::Purge(app) => purge(tables, *app),
         Work::SavePackage(app, bytes) => {
             transaction.open_table(layout::PACKAGES)?.insert(app.to_string().as_str(), bytes.as_ref())?;
             Ok(None)
         }
         Work::Unlist(entries) => {
-            let mut expiries = transaction.open_table(layout::EXPIRIES)?;
+            let records = tables.records()?;
             for entry in entries {
-                expiries.remove(entry.as_slice())?;
+                records.expiries.remove(entry.as_slice())?;
             }
             Ok(None)
         }
@@ -168,60 +224,50 @@ fn set_next_app(transaction: &WriteTransaction, next: u32) -> Result<(), StoreEr
     Ok(())
 }
 
-fn charge(apps: &mut Table<'_, u32, (&'static str, u64)>, app: u32, delta: i64) -> Result<(), StoreError> {
-    let Some((id, used)) = apps.get(app)?.map(|row| (row.value().0.to_owned(), row.value().1)) else { return Ok(()) };
-    if !id.is_empty() {
-        apps.insert(app, (id.as_str(), used.saturating_add_signed(delta)))?;
-    }
-    Ok(())
-}
-
-fn apply_changes(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
-    let mut records = transaction.open_table(layout::RECORDS)?;
-    let mut expiries = transaction.open_table(layout::EXPIRIES)?;
-    for Change { key, value, .. } in changes {
-        // The expiry of one that is damaged is not known: what is left of it in the other table goes with a sweep.
-        let expiry = |old: redb::AccessGuard<'_, &[u8]>| layout::parse(key, old.value()).ok().map(|old| old.expires);
-        let old = match value {
-            Some(stored) => {
-                let stored = layout::encode(key, stored);
-                records.insert(key.as_slice(), stored.as_slice())?.and_then(expiry)
+impl Records<'_> {
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        for Change { key, value, .. } in changes {
+            // The expiry of one that is damaged is not known: what is left of it in the other table goes with a sweep.
+            let expiry = |old: redb::AccessGuard<'_, &[u8]>| layout::parse(key, old.value()).ok().map(|old| old.expires);
+            let old = match value {
+                Some(stored) => {
+                    let stored = layout::encode(key, stored);
+                    self.values.insert(key.as_slice(), stored.as_slice())?.and_then(expiry)
+                }
+                None => self.values.remove(key.as_slice())?.and_then(expiry),
+            };
+            let new = value.as_ref().map(|stored| stored.expires);
+            if old == new {
+                continue;
             }
-            None => records.remove(key.as_slice())?.and_then(expiry),
-        };
-        let new = value.as_ref().map(|stored| stored.expires);
-        if old == new {
-            continue;
+            if let Some(old) = old.filter(|old| *old != layout::NEVER) {
+                self.expiries.remove(layout::expiry_key(old, key).as_slice())?;
+            }
+            if let Some(new) = new.filter(|new| *new != layout::NEVER) {
+                self.expiries.insert(layout::expiry_key(new, key).as_slice(), ())?;
+            }
         }
-        if let Some(old) = old.filter(|old| *old != layout::NEVER) {
-            expiries.remove(layout::expiry_key(old, key).as_slice())?;
-        }
-        if let Some(new) = new.filter(|new| *new != layout::NEVER) {
-            expiries.insert(layout::expiry_key(new, key).as_slice(), ())?;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Removes some records of an application that is gone, and in the end its number.
-fn purge(transaction: &WriteTransaction, app: u32) -> Result<Option<u32>, StoreError> {
+fn purge(tables: &mut Tables<'_>, app: u32) -> Result<Option<u32>, StoreError> {
     let prefix = app.to_be_bytes();
     let end = layout::after_prefix(&prefix);
     let mut keys = Vec::new();
-    {
-        let records = transaction.open_table(layout::RECORDS)?;
-        for entry in records.range::<&[u8]>(prefix.as_slice()..)?.take(PURGE_RECORDS) {
-            let (key, _) = entry?;
-            if end.as_deref().is_some_and(|end| key.value() >= end) {
-                break;
-            }
-            keys.push(Change { key: key.value().to_vec(), value: None, was: None });
+    let records = tables.records()?;
+    for entry in records.values.range::<&[u8]>(prefix.as_slice()..)?.take(PURGE_RECORDS) {
+        let (key, _) = entry?;
+        if end.as_deref().is_some_and(|end| key.value() >= end) {
+            break;
         }
+        keys.push(Change { key: key.value().to_vec(), value: None, was: None });
     }
     if keys.is_empty() {
-        transaction.open_table(layout::APPS)?.remove(app)?;
+        tables.apps()?.remove(app)?;
         return Ok(None);
     }
-    apply_changes(transaction, &keys)?;
+    records.apply(&keys)?;
     Ok(Some(app))
 }

@@ -122,6 +122,24 @@ fn an_application_that_has_burnt_its_fuel_pauses_until_it_refills() {
 }
 
 #[test]
+fn an_application_that_has_written_what_it_may_pauses_until_it_refills() {
+    let mut world = World::ring(10, 1);
+    let package = draft("scribe").budgets(|budgets| budgets.written_bytes_per_second = 100).sign();
+    world.publish(0, &package);
+    world.host_mut(0).slice = 1;
+    let name = |number: usize| format!("{number}{}", "n".repeat(494));
+    // Ten seconds' worth covers two events; a third may run before anything is owed, and five seconds pay for it.
+    let calls: Vec<u64> =
+        (0..5).map(|number| world.start_call(0, "scribe", &format!("put {}; reply {number}", name(number)))).collect();
+    let answered = |world: &World| calls.iter().filter(|call| world.host(0).answer(**call).is_some()).count();
+    for (wait_ms, expected) in [(100, 3), (4700, 3), (400, 4), (4500, 4), (600, 5)] {
+        world.run_for(Duration::from_millis(wait_ms));
+        assert_eq!(answered(&world), expected);
+    }
+    assert_eq!(world.host(0).node.apps()[0].usage.bytes_written, 5 * 500);
+}
+
+#[test]
 fn what_the_node_tells_an_application_is_not_crowded_out_by_messages() {
     let mut world = World::ring(8, 1);
     let package = draft("busy").budgets(|budgets| budgets.queue = 5).sign();

@@ -166,6 +166,7 @@ fn read_budgets(table: &Table<'_>, budgets: &mut Budgets) -> Outcome<()> {
         ("memory_bytes", &mut budgets.memory_bytes),
         ("storage_bytes", &mut budgets.storage_bytes),
         ("bytes_per_second", &mut budgets.bytes_per_second),
+        ("written_bytes_per_second", &mut budgets.written_bytes_per_second),
     ];
     for (key, budget) in bytes {
         table.number(key, true, budget)?;

@@ -80,13 +80,14 @@ fn the_ends_of_the_ranges_are_inside() {
 
 #[test]
 fn no_budget_is_zero() {
-    let zeroes: [fn(&mut Budgets); 8] = [
+    let zeroes: [fn(&mut Budgets); 9] = [
         |budgets| budgets.memory_bytes = 0,
         |budgets| budgets.storage_bytes = 0,
         |budgets| budgets.fuel_per_event = 0,
         |budgets| budgets.fuel_per_second = 0,
         |budgets| budgets.messages_per_second = 0,
         |budgets| budgets.bytes_per_second = 0,
+        |budgets| budgets.written_bytes_per_second = 0,
         |budgets| budgets.timers = 0,
         |budgets| budgets.queue = 0,
     ];

@@ -186,6 +186,7 @@ fn an_application_that_asks_for_everything_gets_what_is_granted() {
         fuel_per_second: u64::MAX,
         messages_per_second: u64::MAX,
         bytes_per_second: u64::MAX,
+        written_bytes_per_second: u64::MAX,
         timers: u32::MAX,
         queue: u32::MAX,
     };

@@ -139,6 +139,7 @@ fn budgets(given: &[String]) -> Result<Budgets, Failure> {
             "fuel_per_second" => budgets.fuel_per_second = large()?,
             "messages_per_second" => budgets.messages_per_second = large()?,
             "bytes_per_second" => budgets.bytes_per_second = large()?,
+            "written_bytes_per_second" => budgets.written_bytes_per_second = large()?,
             "timers" => budgets.timers = small()?,
             "queue" => budgets.queue = small()?,
             _ => {

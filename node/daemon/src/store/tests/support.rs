@@ -286,6 +286,7 @@ impl Harness {
             records.insert(key(to).as_slice(), stored.as_slice()).expect("a sound disk");
         }
         transaction.commit().expect("a sound disk");
+        drop(shared.settle(&[]));
     }
 
     pub(super) fn try_names(&self, place: Place) -> Result<Vec<Vec<u8>>, Unavailable> {
