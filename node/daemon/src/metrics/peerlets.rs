@@ -35,7 +35,9 @@ const COUNTERS: [(&str, &str, CountOf); 13] = [
     }),
     ("prost_peerlet_messages_total", "Messages sent.", |usage| usage.messages as f64),
     ("prost_peerlet_sent_bytes_total", "Payload bytes sent.", |usage| usage.bytes_sent as f64),
-    ("prost_peerlet_written_bytes_total", "Names and values that its events wrote.", |usage| usage.bytes_written as f64),
+    ("prost_peerlet_written_bytes_total", "Names and values that its events wrote.", |usage| {
+        usage.bytes_written as f64
+    }),
     ("prost_peerlet_events_total", "Events run.", |usage| usage.calls as f64),
     ("prost_peerlet_traps_total", "Events that trapped.", |usage| usage.traps as f64),
     ("prost_peerlet_errors_total", "Events whose handler returned an error.", |usage| usage.refusals as f64),

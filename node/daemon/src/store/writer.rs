@@ -228,7 +228,8 @@ impl Records<'_> {
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         for Change { key, value, .. } in changes {
             // The expiry of one that is damaged is not known: what is left of it in the other table goes with a sweep.
-            let expiry = |old: redb::AccessGuard<'_, &[u8]>| layout::parse(key, old.value()).ok().map(|old| old.expires);
+            let expiry =
+                |old: redb::AccessGuard<'_, &[u8]>| layout::parse(key, old.value()).ok().map(|old| old.expires);
             let old = match value {
                 Some(stored) => {
                     let stored = layout::encode(key, stored);
