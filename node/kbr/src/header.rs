@@ -12,6 +12,8 @@ pub const MAX_LOCATOR: usize = 2048;
 pub const MAX_NAME: usize = 64;
 /// Longest encoded header, in bytes.
 pub const MAX_HEADER: usize = 4096;
+/// Room for what most headers are without their locator, in bytes.
+const USUAL_HEADER: usize = 256;
 
 /// The PROST application type of a message (slide 11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -132,7 +134,10 @@ pub struct Header {
 impl Header {
     /// The header's bytes.
     pub fn encode(&self) -> Bytes {
-        serde_cbor::to_vec(self).expect("a header is plain data").into()
+        // One allocation for most headers.
+        let mut bytes = Vec::with_capacity(USUAL_HEADER + self.locator.len());
+        serde_cbor::to_writer(&mut bytes, self).expect("a header is plain data");
+        bytes.into()
     }
 
     /// Reads a header; none where the bytes are not one.
