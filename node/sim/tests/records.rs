@@ -166,17 +166,18 @@ fn a_replica_whose_disk_is_full_is_passed_over_until_it_has_room_again() {
     shelves.check_reads(7);
 }
 
-/// Acknowledged writes that must all be found again.
+/// Acknowledged writes that must all be found again, unless `PROST_RECORDS_WRITES` says another number.
 const MANY: usize = 100_000;
 
 #[test]
 #[ignore = "a minute, and in an optimised build"]
 fn a_hundred_thousand_acknowledged_writes_survive_storms() {
+    let many = std::env::var("PROST_RECORDS_WRITES").map_or(MANY, |text| text.parse().expect("a number"));
     let first = RandomState::new().build_hasher().finish() >> 11;
     println!("seeds from {first} on");
     let (seeds, acknowledged) = (AtomicU64::new(0), AtomicUsize::new(0));
     let work = || {
-        while acknowledged.load(Ordering::Relaxed) < MANY {
+        while acknowledged.load(Ordering::Relaxed) < many {
             let seed = first + seeds.fetch_add(1, Ordering::Relaxed);
             // Where this panics, the seed is the last of this thread.
             println!("seed {seed}");
