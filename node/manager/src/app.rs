@@ -196,7 +196,7 @@ impl App {
             fuel: Allowance::new(0, now),
             messages: Allowance::new(0, now),
             bytes: Allowance::new(0, now),
-            written: Allowance::new(0, now),
+            written: Allowance::of_writes(0, now),
             own_events: Allowance::of_own_events(now),
             in_flight: 0,
             watching: BTreeSet::new(),
@@ -250,7 +250,7 @@ impl App {
         self.fuel = Allowance::new(budgets.fuel_per_second, now);
         self.messages = Allowance::new(budgets.messages_per_second, now);
         self.bytes = Allowance::new(budgets.bytes_per_second, now);
-        self.written = Allowance::new(budgets.written_bytes_per_second, now);
+        self.written = Allowance::of_writes(budgets.written_bytes_per_second, now);
         self.paused_until = now;
     }
 

@@ -205,9 +205,15 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     const WINDOW_S: u64 = 10;
+    const WRITES_S: u64 = 2;
 
     pub(crate) fn new(rate: u64, now: Time) -> Allowance {
         Allowance::with_most(rate, rate.saturating_mul(Self::WINDOW_S), now)
+    }
+
+    /// That of bytes written: two seconds' worth at once, as what one writes at once all others wait for.
+    pub(crate) fn of_writes(rate: u64, now: Time) -> Allowance {
+        Allowance::with_most(rate, rate.saturating_mul(Self::WRITES_S), now)
     }
 
     /// That of an application's own events.

@@ -59,7 +59,7 @@ pub struct Budgets {
     pub messages_per_second: u64,
     /// Payload bytes a second that it may send, over ten seconds.
     pub bytes_per_second: u64,
-    /// Bytes a second that its own events may write into records, over ten seconds. What a package does not say is what
+    /// Bytes a second that its own events may write into records, over two seconds. What a package does not say is what
     /// [`Budgets::default`] says.
     #[serde(default = "default_written")]
     pub written_bytes_per_second: u64,

@@ -13,10 +13,13 @@ use crate::host::{Authority, Host, package};
 use crate::misdeeds::{Misdeed, all};
 use crate::{GET, NAME, PAYLOAD, PUT, table};
 
-const ROUNDS: usize = 25;
-/// How long one measurement takes, and how long things are given to become steady before it.
+const ROUNDS: usize = 5;
+/// Measurements one after the other in a round, with or without the other one.
+const IN_A_ROUND: usize = 5;
+/// How long one measurement takes.
 const SPAN: Duration = Duration::from_millis(200);
-const LEAD: Duration = Duration::from_millis(200);
+/// How long the other one has to use up what a budget lets it do at once.
+const LEAD: Duration = Duration::from_secs(2);
 /// Messages whose outcome the one that behaves waits for.
 const WINDOW: usize = 512;
 /// Requests that the other one always has.
@@ -43,7 +46,7 @@ pub(crate) fn run(only: &str) {
     let victims = Victims { reader: victim("reader", GET), writer: victim("writer", PUT) };
     println!(
         "\nfair: messages/s of one that reads a record, and of one that writes one, {WINDOW} at once, beside another; \
-         {ROUNDS} rounds of {} ms; ratios to the same without it",
+         {ROUNDS} rounds of {IN_A_ROUND} times {} ms; ratios to the same without it",
         SPAN.as_millis()
     );
     for misdeed in all().iter().filter(|misdeed| misdeed.name.contains(only)) {
@@ -57,31 +60,38 @@ fn beside(host: &Host, victims: &Victims, misdeed: &Misdeed) {
     let [mut quiet, mut attacked]: [[Vec<f64>; 2]; 2] = Default::default();
     for round in 0..=ROUNDS {
         let mut measure = |attacks: bool| {
-            let rates = if attacks {
+            let several = if attacks {
                 let app = host.install(&package);
                 attacked_by(host, victims, &app)
             } else {
-                rates(host, victims)
+                several(host, victims)
             };
             let to = if attacks { &mut attacked } else { &mut quiet };
             // The first round only warms up.
-            for (to, rate) in to.iter_mut().zip(rates).filter(|_| round > 0) {
-                to.push(rate);
+            for rates in several.into_iter().filter(|_| round > 0) {
+                to.iter_mut().zip(rates).for_each(|(to, rate)| to.push(rate));
             }
         };
         measure(round % 2 == 0);
         measure(round % 2 == 1);
     }
-    table::line(&format!("{}: reads", misdeed.name), "/s", &attacked[0], &quiet[0]);
-    table::line(&format!("{}: writes", misdeed.name), "/s", &attacked[1], &quiet[1]);
+    for (what, attacked, quiet) in [("reads", &attacked[0], &quiet[0]), ("writes", &attacked[1], &quiet[1])] {
+        table::line(&format!("{}: {what}", misdeed.name), "/s", attacked, quiet);
+        let in_all = |rates: &[f64]| rates.iter().sum::<f64>();
+        println!("{:>72.2} in all rounds together", in_all(attacked) / in_all(quiet));
+    }
 }
 
-fn attacked_by(host: &Host, victims: &Victims, app: &AppId) -> [f64; 2] {
+fn several(host: &Host, victims: &Victims) -> Vec<[f64; 2]> {
+    (0..IN_A_ROUND).map(|_| rates(host, victims)).collect()
+}
+
+fn attacked_by(host: &Host, victims: &Victims, app: &AppId) -> Vec<[f64; 2]> {
     let goes_on = AtomicBool::new(true);
     std::thread::scope(|scope| {
         scope.spawn(|| host.repeat(REQUESTS, |host| host.call(app), |_| goes_on.load(Ordering::Relaxed), drop));
         std::thread::sleep(LEAD);
-        let rates = rates(host, victims);
+        let rates = several(host, victims);
         goes_on.store(false, Ordering::Relaxed);
         // What still waits would take its time.
         host.remove(app);

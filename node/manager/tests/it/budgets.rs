@@ -128,15 +128,15 @@ fn an_application_that_has_written_what_it_may_pauses_until_it_refills() {
     world.publish(0, &package);
     world.host_mut(0).slice = 1;
     let name = |number: usize| format!("{number}{}", "n".repeat(494));
-    // Ten seconds' worth covers two events; a third may run before anything is owed, and five seconds pay for it.
+    // Two seconds' worth is 200: after the first event 300 are owed, after each further one 500.
     let calls: Vec<u64> =
-        (0..5).map(|number| world.start_call(0, "scribe", &format!("put {}; reply {number}", name(number)))).collect();
+        (0..3).map(|number| world.start_call(0, "scribe", &format!("put {}; reply {number}", name(number)))).collect();
     let answered = |world: &World| calls.iter().filter(|call| world.host(0).answer(**call).is_some()).count();
-    for (wait_ms, expected) in [(100, 3), (4700, 3), (400, 4), (4500, 4), (600, 5)] {
+    for (wait_ms, expected) in [(100, 1), (2800, 1), (200, 2), (4800, 2), (200, 3)] {
         world.run_for(Duration::from_millis(wait_ms));
         assert_eq!(answered(&world), expected);
     }
-    assert_eq!(world.host(0).node.apps()[0].usage.bytes_written, 5 * 500);
+    assert_eq!(world.host(0).node.apps()[0].usage.bytes_written, 3 * 500);
 }
 
 #[test]
