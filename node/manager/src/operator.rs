@@ -83,12 +83,13 @@ impl Node {
         }
     }
 
-    /// The operator removes an application.
+    /// The operator removes an application. One that policy has stopped has its package and records on the disk still:
+    /// its full id is enough.
     pub(crate) fn on_remove(&mut self, request: u64, name: &str) {
-        let known = |id: AppId| {
-            if self.apps.contains_key(&id) { Ok(id) } else { Err(CallFailure::NotInstalled(name.to_owned())) }
+        let can_have_records = |id: AppId| {
+            if id.name.is_reserved() { Err(CallFailure::NotInstalled(name.to_owned())) } else { Ok(id) }
         };
-        let found = self.resolve(name).and_then(known);
+        let found = self.resolve(name).and_then(can_have_records);
         if let Ok(id) = &found {
             self.stop(id, Refusal::Leaving);
             self.outbox.push_back(Output::Forget(id.clone()));

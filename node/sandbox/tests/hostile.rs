@@ -11,6 +11,7 @@ use prost_kbr::Refusal;
 use prost_sandbox::{
     BadComponent, COMPONENT_BYTES, CompileError, Compiled, Engine, EngineOptions, Instance, StartError, Wasi, inspect,
 };
+use support::binary::{COMPONENT, CORE_MODULE, CORE_TYPES, TYPES, component, leb, module};
 use support::{OK, Peerlet, compile, context, deliver, engine, no_records, run};
 
 const LOOP: &str = "(loop $again (br $again)) unreachable";
@@ -109,43 +110,6 @@ fn assert_rejected(engine: &Engine, peerlet: &Peerlet, says: &str) {
 
 fn on_demand() -> Engine {
     Engine::new(EngineOptions { pooled_instances: 0, ..EngineOptions::default() }).expect("an engine")
-}
-
-/// Bytes of a number in the binary format.
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        bytes.push(if number == 0 { low } else { low | 0x80 });
-        if number == 0 {
-            return bytes;
-        }
-    }
-}
-
-/// A component of these sections.
-fn component(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
-    for (number, contents) in sections {
-        bytes.push(*number);
-        bytes.extend(leb(contents.len()));
-        bytes.extend(contents);
-    }
-    bytes
-}
-
-/// Sections of components.
-const CORE_MODULE: u8 = 1;
-const CORE_TYPES: u8 = 3;
-const COMPONENT: u8 = 4;
-const TYPES: u8 = 7;
-
-/// A core module of these sections.
-fn module(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = component(sections);
-    bytes[4..8].copy_from_slice(&[1, 0, 0, 0]);
-    bytes
 }
 
 #[track_caller]
@@ -254,10 +218,12 @@ fn branches_over_many_values_do_not_hold_up_the_inspection() {
 }
 
 #[test]
-fn as_many_locals_as_there_may_be_are_no_danger() {
+fn a_long_function_with_as_many_locals_as_there_may_be_is_no_danger() {
+    // Four bytes of code each, 128 KiB in all.
+    let body = "(local.set 0 (local.get 1))".repeat(32 << 10);
     let locals = |count: usize| {
         Peerlet::new()
-            .module(&format!("(func $f {} nop)", "(local i64)".repeat(count)))
+            .module(&format!("(func $f {} {body})", "(local i64)".repeat(count)))
             .deliver(&format!("(call $f) {OK}"))
     };
     let refused = inspect(&locals(50_001).build()).expect_err("one more than there may be");

@@ -180,6 +180,27 @@ fn a_crash_loses_what_was_not_durable_and_keeps_the_rest_with_the_application() 
 }
 
 #[test]
+fn timers_do_not_outlive_their_node() {
+    for crashes in [false, true] {
+        let mut world = ring(6, 8, &Native::default());
+        let package = package(1_000);
+        install(&mut world, 5, &package);
+        call(&mut world, 5, "timer", "");
+        run(&mut world, Duration::from_millis(500));
+        assert_eq!(answers(&mut world), [Ok(Bytes::new())]);
+        if crashes {
+            world.act(Act::Crash { node: 5 });
+            world.act(Act::Restart { node: 5, known: vec![0] });
+        }
+        run(&mut world, Duration::from_secs(30));
+        assert_eq!(noted(&world, 5, &package, "fired"), !crashes);
+        call(&mut world, 5, "write", "later");
+        run(&mut world, Duration::from_secs(1));
+        assert_eq!(answers(&mut world), [Ok(Bytes::new())], "the application is there");
+    }
+}
+
+#[test]
 fn a_node_that_starts_anew_has_an_empty_disk() {
     let mut world = ring(4, 8, &Native::default());
     let package = package(1_000);

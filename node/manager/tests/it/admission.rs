@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost_kbr::Refusal;
 use prost_manager::{AppState, CallFailure, Input, InstallFailure, Space};
-use prost_package::{Package, Policy, Resources};
+use prost_package::{Budgets, Package, Policy, Resources};
 
 use crate::packages::{app_of, draft, policy};
 use crate::world::{Code, Seen, World};
@@ -74,6 +74,48 @@ fn each_resource_can_be_what_there_is_too_little_of_and_is_named() {
         assert_eq!(world.host(0).compiled(), 1);
         assert!(world.call(0, "one", "reply").is_ok());
     }
+}
+
+#[test]
+fn what_asks_for_more_than_there_is_gets_what_is_granted_and_no_sum_overflows() {
+    let greedy = |name: &str| {
+        let most = |budgets: &mut Budgets| {
+            (budgets.memory_bytes, budgets.storage_bytes) = (u64::MAX, u64::MAX);
+            (budgets.fuel_per_event, budgets.fuel_per_second) = (u64::MAX, u64::MAX);
+            (budgets.messages_per_second, budgets.bytes_per_second) = (u64::MAX, u64::MAX);
+            (budgets.timers, budgets.queue) = (u32::MAX, u32::MAX);
+        };
+        draft(name).budgets(most).sign()
+    };
+    let mut world = World::ring(11, 1);
+    world.publish(0, &greedy("one"));
+    world.publish(0, &greedy("two"));
+    let Resources { memory_bytes, storage_bytes, fuel_per_second, applications } =
+        world.host(0).node.admitted().reserved;
+    let Budgets { memory_bytes: memory, storage_bytes: storage, fuel_per_second: fuel, .. } = Budgets::default();
+    assert_eq!((memory_bytes, storage_bytes, fuel_per_second), (2 * memory, 2 * storage, 2 * fuel));
+    assert_eq!(applications, 2);
+    // A million timers, of which as many are set as are granted.
+    for _ in 0..3 {
+        assert!(world.call(0, "one", &("timer 60000 1;".repeat(100) + "reply")).is_ok());
+    }
+    let usage = world.host(0).node.apps().remove(0).usage;
+    assert_eq!((usage.timers, usage.over_budget), (256, 44));
+
+    // The most that can be written into a policy, for one application.
+    let most = i64::MAX;
+    let all = format!(
+        "default = \"allow\"\n[node]\nmemory_bytes = {most}\nstorage_bytes = {most}\nfuel_per_second = {most}\n\
+         [defaults.budgets]\nmemory_bytes = {most}\nstorage_bytes = {most}\nfuel_per_second = {most}\n\
+         fuel_per_event = {most}\nmessages_per_second = {most}\nbytes_per_second = {most}\n"
+    );
+    let mut world = World::ring(12, 1);
+    world.set_policy(0, policy(&all));
+    world.publish(0, &greedy("one"));
+    for name in ["two", "three"] {
+        assert_over_budget(&world.install(0, &greedy(name)), "memory_bytes");
+    }
+    assert!(world.call(0, "one", "reply").is_ok());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prost_contract::{Event, Outcome};
-use prost_kbr::Failure;
+use prost_kbr::{Failure, Refusal};
 
 use crate::guest::hex;
 use crate::packages::{app_of, draft, plain};
@@ -27,6 +27,20 @@ fn a_timer_fires_once_when_it_is_due() {
     world.run_for(Duration::from_secs(60));
     assert_eq!(fired(&world), ["fired 0", "fired 1", "fired 2"]);
     assert_eq!(world.host(0).status(&app_of(&package)).expect("it runs").usage.timers, 0);
+}
+
+#[test]
+fn a_timer_that_is_due_comes_after_the_events_that_were_waiting() {
+    let mut world = World::ring(15, 1);
+    world.publish(0, &plain("clock"));
+    assert!(world.call(0, "clock", "timer 100 1; reply").is_ok());
+    world.host_mut(0).sandbox = Duration::from_millis(300);
+    for (number, wait_ms) in [(1, 20), (2, 20), (3, 100), (4, 1_500)] {
+        world.start_call(0, "clock", &format!("reply {number}"));
+        world.run_for(Duration::from_millis(wait_ms));
+    }
+    let ran = world.host(0).handlers().split_off(2);
+    assert_eq!(ran, ["serve reply 1", "serve reply 2", "serve reply 3", "fired 1", "serve reply 4"]);
 }
 
 #[test]
@@ -59,6 +73,8 @@ fn more_timers_than_the_budget_are_dropped_and_counted() {
     assert!(world.call(0, "clock", "timer 1000 1; timer 1000 2; timer 1000 3; timer 1000 4; reply").is_ok());
     let usage = world.host(0).node.apps().remove(0).usage;
     assert_eq!((usage.timers, usage.over_budget), (3, 1));
+    let said = |seen: &Seen| matches!(seen, Seen::Logged(line) if line.starts_with("a timer was dropped"));
+    assert_eq!(world.host(0).seen(said), 1);
     world.run_for(Duration::from_secs(2));
     assert_eq!(fired(&world).len(), 3);
     assert!(world.call(0, "clock", "timer 1000 5; reply").is_ok(), "there is room again");
@@ -83,6 +99,23 @@ fn messages_beyond_the_budget_come_back_and_do_not_leave() {
     assert!(world.call(0, "echo", &format!("reply; send {to} put later")).is_ok());
     world.run_for(Duration::from_secs(1));
     assert!(world.host(3).has_record(&app_of(&package), "later"));
+}
+
+#[test]
+fn messages_beyond_the_queue_of_an_application_that_runs_go_to_the_next_replica() {
+    let mut world = World::ring(16, 8);
+    let package = draft("echo").budgets(|budgets| budgets.queue = 10).sign();
+    world.publish(0, &package);
+    world.publish(4, &package);
+    world.host_mut(4).sandbox = Duration::from_secs(1);
+    for number in 0..30 {
+        world.route(0, "echo", 4, &format!("put m{number}"));
+    }
+    world.run_for(Duration::from_secs(13));
+    assert_eq!(world.host(4).refusals(Refusal::QueueFull), 19, "one runs and ten wait");
+    let delivered = |at: usize| world.host(at).handlers().iter().filter(|name| name.starts_with("deliver")).count();
+    assert_eq!((delivered(4), delivered(5)), (11, 19));
+    assert!(world.host(0).failures().is_empty());
 }
 
 #[test]

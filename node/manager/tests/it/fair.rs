@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost_kbr::Failure;
 use prost_package::Package;
 
 use crate::guest::hex;
@@ -45,6 +46,26 @@ fn messages_beyond_the_budget_do_not_become_events_without_bound() {
         world.start_call(0, "flood", &format!("reply; flood {myself}"));
     });
     assert!((19_000..=21_000).contains(&ran), "{ran}");
+}
+
+#[test]
+fn a_message_that_sends_itself_again_ends_with_the_budget() {
+    let mut world = World::ring(4, 1);
+    let myself = hex(world.id(0));
+    let echo = draft("echo").budgets(|budgets| budgets.messages_per_second = 100).sign();
+    world.publish(0, &echo);
+    world.publish(0, &plain("other"));
+    world.host_mut(0).sandbox = FAST;
+    assert!(world.call(0, "echo", &format!("reply; send {myself} again {myself}")).is_ok());
+    for _ in 0..10 {
+        let before = world.now;
+        assert!(world.call(0, "other", "reply").is_ok());
+        assert!(world.now.since(before) < Duration::from_millis(1), "nobody else waits for it");
+    }
+    world.run_for(Duration::from_secs(60));
+    let sent = world.host(0).status(&app_of(&echo)).expect("it runs").usage.messages;
+    assert!((1_000..1_100).contains(&sent), "ten seconds' worth, and what came back meanwhile: {sent}");
+    assert_eq!(world.host(0).failures(), [Failure::Overloaded]);
 }
 
 #[test]

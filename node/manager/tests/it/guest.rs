@@ -13,6 +13,7 @@
 //! | `watch NODE`, `unwatch NODE` | |
 //! | `log TEXT` | |
 //! | `flood NODE` | 100 messages straight to it |
+//! | `again NODE` | the script itself, straight to it |
 //! | `fuel N` | burns |
 //! | `stop` | `forward` ends the message |
 //! | `trap`, `fail TEXT` | the handler fails |
@@ -92,6 +93,7 @@ impl Instance {
         let mut turn = Turn {
             context,
             records,
+            script: &script,
             request,
             ids: 0,
             forward: matches!(event, Event::Forward { .. }),
@@ -176,6 +178,7 @@ impl Instance {
                     turn.send("send", text);
                 }
             }
+            "again" => turn.send("send", &format!("{text} {}", turn.script)),
             "log" => turn.run.effects.push(Effect::Log { level: LogLevel::Info, line: text.to_owned() }),
             "fuel" => turn.run.receipt.fuel = text.parse().expect("a number"),
             "stop" => turn.run.outcome = Outcome::Verdict(Verdict::Stop),
@@ -199,6 +202,7 @@ impl Instance {
 struct Turn<'a> {
     context: &'a Context,
     records: &'a BTreeSet<Vec<u8>>,
+    script: &'a str,
     request: Option<u64>,
     ids: u64,
     forward: bool,

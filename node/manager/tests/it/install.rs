@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost_contract::Event;
-use prost_kbr::{Dispatch, Failure, Header, Refusal};
+use prost_kbr::{Dispatch, Failure, Header, NodeId, Refusal};
 use prost_manager::{Input, Source};
+use prost_package::piece::head_key;
 
 use crate::packages::{all_but, app_of, draft, plain};
-use crate::world::{Code, Fate, Seen, World};
+use crate::world::{Ask, Code, Fate, RecordFrame, Seen, Step, World};
 
 /// The handlers that ran, with the places where they did, without the calls of local programs.
 fn steps(world: &World) -> Vec<(usize, &'static str)> {
@@ -48,6 +49,43 @@ fn the_root_of_a_message_installs_what_nobody_but_the_sender_has() {
     world.run_for(Duration::from_secs(1));
     assert!(world.host(11).has_record(&app, "y"));
     assert_eq!(world.host(11).compiled(), 1);
+}
+
+#[test]
+fn code_is_asked_for_on_the_way_of_its_message_then_in_the_ring_then_nearby() {
+    const WANTS: usize = 11;
+    let mut world = World::keeping(11, 24, 64 << 20);
+    let package = plain("echo");
+    world.publish(0, &package);
+    world.meddler = Some(Box::new(|_, _, code| match code {
+        Code::Manifest { request, .. } => {
+            Fate::Says(Code::Manifest { request: *request, envelope: None, chunks: None })
+        }
+        _ => Fate::Arrives,
+    }));
+    world.steps.clear();
+    world.route(0, "echo", WANTS, "put x");
+    world.run_for(Duration::from_secs(10));
+    let wants = world.id(WANTS);
+    let way: Vec<NodeId> =
+        world.steps.iter().filter(|(_, step)| *step == Step::Message).map(|(node, _)| *node).collect();
+    let at = way.iter().position(|node| *node == wants).expect("it arrived");
+    assert!(at >= 1, "there was somebody on the way");
+
+    let head = head_key(&package.manifest.manifest().component.digest);
+    let mut asked: Vec<Option<NodeId>> = Vec::new();
+    for (_, seen) in &world.host(WANTS).journal {
+        match seen {
+            Seen::Asked(to, Code::GetManifest { .. }) => asked.push(Some(*to)),
+            Seen::Records(_, RecordFrame::Ask { ask: Ask::Records { points, .. }, .. }) if points[0].key == head => {
+                asked.push(None);
+            }
+            _ => {}
+        }
+    }
+    asked.dedup();
+    assert_eq!(asked[..3], [Some(way[at - 1]), Some(world.id(0)), None], "none stands for the ring");
+    assert!(asked.len() > 5 && asked[3..].iter().all(Option::is_some), "{asked:?}");
 }
 
 #[test]

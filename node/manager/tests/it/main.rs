@@ -15,6 +15,7 @@ mod operator;
 mod packages;
 mod records;
 mod refusal;
+mod removal;
 mod replay;
 mod transaction;
 mod upgrade;

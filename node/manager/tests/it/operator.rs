@@ -231,41 +231,6 @@ fn a_policy_that_grants_what_was_missing_lets_it_be_tried_at_once() {
 }
 
 #[test]
-fn removal_returns_everything_to_zero() {
-    let mut world = World::ring(7, 6);
-    let package = plain("echo");
-    let app = app_of(&package);
-    world.publish(0, &package);
-    let to = hex(world.id(3));
-    let dead = world.id(3);
-    world.crash(dead);
-    world.start_call(0, "echo", &format!("put x; timer 3000 1; watch {to}; reply; send {to} log x"));
-    let open = world.start_call(0, "echo", "keep");
-    world.run_for(Duration::from_millis(100));
-    world.host_mut(0).disk = Disk::Hangs;
-    let uncommitted = world.start_call(0, "echo", "put y; reply");
-    world.run_for(Duration::from_millis(100));
-    assert_eq!(world.remove(0, "echo"), Ok(app.clone()));
-    for call in [open, uncommitted] {
-        assert_eq!(world.host(0).answer(call), Some(Err(CallFailure::Refused(Refusal::Leaving))));
-    }
-    assert_eq!(world.host(0).seen(|seen| *seen == Seen::Forgot(app.clone())), 1);
-    assert!(world.host(0).node.apps().is_empty());
-    assert!(world.host(0).node.stats().executions.is_empty());
-    assert_eq!(world.remove(0, "echo"), Err(CallFailure::NotInstalled("echo".to_owned())));
-
-    world.host_mut(0).disk = Disk::Works(Duration::from_millis(4));
-    let before = world.host(0).handlers().len();
-    world.publish(0, &package);
-    world.run_for(Duration::from_secs(30));
-    let mut told = world.host(0).handlers().split_off(before);
-    told.retain(|name| name != "update");
-    assert_eq!(told, ["init"], "no timer and no outcome of the life before");
-    let usage = world.host(0).status(&app).expect("it runs").usage;
-    assert_eq!((usage.timers, usage.messages, usage.storage_bytes), (0, 0, 0));
-}
-
-#[test]
 fn an_install_that_is_overtaken_by_removal_or_denial_is_answered() {
     for deny in [true, false] {
         let mut world = World::ring(8, 1);

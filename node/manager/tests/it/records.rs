@@ -8,7 +8,7 @@ use prost_kbr::{Input as Ring, Refusal, RingState};
 use prost_manager::Input;
 use prost_package::Policy;
 
-use crate::packages::{draft, plain};
+use crate::packages::{app_of, draft, plain};
 use crate::world::World;
 
 fn nothing() -> Arc<Policy> {
@@ -42,6 +42,33 @@ fn a_message_for_an_application_that_is_denied_does_not_wait_for_the_records_of_
     world.run_for(Duration::from_secs(5));
     assert_eq!(world.host(6).refusals(Refusal::Denied), 1);
     assert_eq!(world.host(6).refusals(Refusal::Settling), 0);
+}
+
+#[test]
+fn a_message_waits_for_the_records_of_its_key_and_others_pass_it() {
+    let mut world = World::ring(74, 12);
+    let package = draft("echo").storing().sign();
+    for at in [0, 6, 7] {
+        world.publish(at, &package);
+    }
+    // Nobody hands over, so that the range does not settle soon.
+    world.loses_records = true;
+    let dying = world.id(5);
+    world.crash(dying);
+    let gained = world.run_until(Duration::from_secs(30), |world| world.host(6).node.is_settling());
+    assert!(gained, "the range of the dead node came to its successor");
+    world.route(0, "echo", 5, "put first");
+    world.run_for(Duration::from_millis(200));
+    world.route(0, "echo", 6, "put second");
+    world.run_for(Duration::from_millis(800));
+    let has = |world: &World, at: usize, name: &str| world.host(at).has_record(&app_of(&package), name);
+    assert!(has(&world, 6, "second") && !has(&world, 6, "first"));
+    assert_eq!(world.host(6).refusals(Refusal::Settling), 0);
+    // It waits for two seconds, and then it is the next replica's.
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(world.host(6).refusals(Refusal::Settling), 1);
+    assert!(has(&world, 7, "first"));
+    assert!(world.host(0).failures().is_empty());
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use prost_contract::Outcome;
+use prost_contract::{Event, Outcome};
 use prost_kbr::{AppId, Failure, Refusal};
 use prost_manager::CallFailure;
 
 use crate::guest::hex;
 use crate::packages::{app_of, draft, plain};
-use crate::world::{Disk, Seen, World};
+use crate::world::{Disk, Seen, World, name};
 
 fn sent(script: &str) -> impl Fn(&Seen) -> bool {
     move |seen| matches!(seen, Seen::Sent(_, payload) if payload == script)
@@ -50,6 +50,30 @@ fn nothing_of_an_event_leaves_before_its_writes_are_durable() {
 }
 
 #[test]
+fn what_an_event_asks_for_leaves_in_the_order_in_which_it_asked() {
+    let (mut world, _) = pair(14, &[]);
+    world.host_mut(0).disk = Disk::Works(Duration::from_millis(80));
+    let to = hex(world.id(3));
+    let script = format!("put a; timer 1 7; push item; reply done; log line; send {to} log 1");
+    let call = world.start_call(0, "echo", &script);
+    world.run_for(Duration::from_secs(1));
+    let fired = |seen: &Seen| matches!(seen, Seen::Ran(_, told, _) if name(told) == "fired 7");
+    let host = world.host(0);
+    let order = [
+        Some(committed("a", &world, 0)),
+        host.when(|seen| matches!(seen, Seen::Pushed(number, _) if *number == call)),
+        host.when(|seen| matches!(seen, Seen::Responded(number, _) if *number == call)),
+        host.when(|seen| *seen == Seen::Logged("line".to_owned())),
+        host.when(sent("log 1")),
+        host.when(fired),
+    ];
+    assert!(order.is_sorted() && order[1].is_some(), "{order:?}");
+    let set = host.journal[order[0].expect("it was committed")].0;
+    let due = host.journal[order[5].expect("it fired")].0;
+    assert!(due.since(set) >= Duration::from_millis(1), "its time begins when it is set");
+}
+
+#[test]
 fn events_take_effect_in_the_order_in_which_they_ran() {
     let (mut world, _) = pair(2, &[]);
     world.host_mut(0).disk = Disk::Works(Duration::from_millis(80));
@@ -73,8 +97,12 @@ fn a_message_is_not_acknowledged_before_it_is_durable() {
     let (mut world, _) = pair(3, &[]);
     world.host_mut(3).disk = Disk::Hangs;
     world.route(0, "echo", 3, "put x");
-    world.run_for(Duration::from_secs(20));
-    assert_eq!(world.host(0).failures(), [Failure::Deadline]);
+    world.run_for(Duration::from_millis(14_900));
+    assert_eq!(world.host(0).failures(), []);
+    world.run_for(Duration::from_millis(200));
+    assert_eq!(world.host(0).failures(), [Failure::Deadline], "its time is over");
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.host(0).failures().len(), 1);
 }
 
 #[test]
@@ -170,6 +198,8 @@ fn an_event_that_traps_leaves_no_trace_and_the_next_ones_are_served() {
     assert!(!world.host(3).has_record(&app, "x"));
     assert_eq!(world.host(3).seen(|seen| matches!(seen, Seen::Sent(..) | Seen::Commit(..))), 0);
     assert_eq!(world.host(3).seen(|seen| *seen == Seen::Logged("gone".to_owned())), 0);
+    let why = Seen::Logged("deliver trapped: fault: told to".to_owned());
+    assert_eq!(world.host(3).seen(|seen| *seen == why), 1, "it says why instead");
     assert_eq!(world.host(3).status(&app).map(|status| status.usage.traps), Some(1));
 
     world.route(0, "echo", 3, "put y");
@@ -178,6 +208,25 @@ fn an_event_that_traps_leaves_no_trace_and_the_next_ones_are_served() {
     let handlers = world.host(3).handlers();
     assert_eq!(handlers.iter().filter(|name| *name == "init").count(), 2);
     assert_eq!(world.host(3).compiled(), 1, "the code is still there");
+}
+
+#[test]
+fn a_message_whose_node_dies_while_it_handles_it_comes_to_the_next_one_with_the_same_number() {
+    let (mut world, app) = pair(15, &[]);
+    world.host_mut(3).sandbox = Duration::from_secs(5);
+    world.route(0, "echo", 3, "put x");
+    let handles = |world: &World| world.host(3).handlers().iter().any(|name| name.starts_with("deliver"));
+    assert!(world.run_until(Duration::from_secs(5), handles));
+    let dying = world.id(3);
+    world.crash(dying);
+    world.run_for(Duration::from_secs(14));
+    assert!(world.host(4).has_record(&app, "x"));
+    let numbers = world.story(|seen| match seen {
+        Seen::Ran(_, Event::Deliver(message), _) => Some(message.id),
+        _ => None,
+    });
+    assert!(matches!(numbers[..], [(3, one), (4, other)] if one == other), "{numbers:?}");
+    assert!(world.host(0).failures().is_empty());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod hosts;
 mod locator;
 mod manifest;
 mod package;
+mod pages;
 mod policy;
 mod policy_file;
 mod support;

@@ -11,7 +11,7 @@ const MESSAGE: &str = "(param $id i64)
 /// A peerlet: handlers do nothing unless a body is given for them. A body is core WebAssembly text.
 ///
 /// A body may use the memory, whose bytes from 1024 to 4096 are free, and the functions of the capabilities it was
-/// given: `$put`, `$get`, `$delete`, `$names`, `$send`, `$route`, `$set`, `$respond`, `$sign`, `$log`.
+/// given: `$put`, `$get`, `$delete`, `$names`, `$keys`, `$send`, `$route`, `$set`, `$respond`, `$sign`, `$log`.
 #[derive(Clone)]
 pub struct Peerlet {
     imports: String,
@@ -159,12 +159,17 @@ impl Peerlet {
             (param "expires-in" (option u64)) (result (result (error $error)))))
           (export "delete" (func (param "place" $place) (param "name" (list u8)) (result (result (error $error)))))
           (export "names" (func (param "place" $place) (param "prefix" (list u8)) (param "after" (option (list u8)))
-            (param "max" u32) (result (result (list (list u8)) (error $error)))))"#;
+            (param "max" u32) (result (result (list (list u8)) (error $error)))))
+          (alias outer 1 $range (type $outer-range))
+          (export "key-range" (type $range (eq $outer-range)))
+          (export "keys" (func (param "range" $range) (param "after" (option $key)) (param "max" u32)
+            (result (result (list $key) (error $error)))))"#;
         self.interface("storage", instance)
             .function("storage", "get", "(param i32 i64 i64 i32 i32 i32 i32)")
             .function("storage", "put", "(param i32 i64 i64 i32 i32 i32 i32 i32 i32 i64 i32)")
             .function("storage", "delete", "(param i32 i64 i64 i32 i32 i32 i32)")
             .function("storage", "names", "(param i32 i64 i64 i32 i32 i32 i32 i32 i32 i32 i32)")
+            .function("storage", "keys", "(param i64 i64 i32 i64 i64 i32 i32 i64 i64 i32 i32 i32)")
     }
 
     pub fn route(self) -> Peerlet {

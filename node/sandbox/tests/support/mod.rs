@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part of it")]
 
 mod alone;
+pub mod binary;
 mod component;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,8 +109,12 @@ impl Records for Memory {
         Ok(names.take(max).cloned().collect())
     }
 
-    fn keys(&self, _: Interval, _: Option<Key>, _: usize) -> Result<Vec<Key>, Unavailable> {
+    fn keys(&self, range: Interval, _: Option<Key>, max: usize) -> Result<Vec<Key>, Unavailable> {
         self.check()?;
-        Ok(Vec::new())
+        let keys = self.records.keys().filter_map(|(place, _)| match place {
+            Place::At(key) if range.contains(*key) => Some(*key),
+            Place::At(_) | Place::Node => None,
+        });
+        Ok(BTreeSet::from_iter(keys).into_iter().take(max).collect())
     }
 }

@@ -35,6 +35,7 @@ impl Runtime for Native {
 /// | `write` | once the body has been written down |
 /// | `read` | what was written under the body; an error where nothing was |
 /// | `random` | a number |
+/// | `timer` | at once; a second later "fired" is written down |
 /// | `trap` | none |
 struct Notebook;
 
@@ -74,6 +75,10 @@ fn execute(event: &Event, context: &Context, records: &SharedRecords) -> Executi
                     Ok(Bytes::new())
                 }
                 "read" => records.get(Place::Node, &request.body).ok().flatten().ok_or("nothing".to_owned()),
+                "timer" => {
+                    effects.push(Effect::SetTimer { timer: context.first_id, after_ms: 1_000, tag: 0 });
+                    Ok(Bytes::new())
+                }
                 "random" => Ok(Bytes::from(context.seed.to_string())),
                 _ => {
                     outcome = Outcome::Trapped(Trap { kind: TrapKind::Fault, message: "told to".to_owned() });
@@ -82,7 +87,8 @@ fn execute(event: &Event, context: &Context, records: &SharedRecords) -> Executi
             };
             effects.push(Effect::Respond { request: request.id, outcome: answer });
         }
-        Event::Init(_) | Event::Update(_) | Event::Fired { .. } | Event::Failed { .. } => {}
+        Event::Fired { .. } => writes.push(note(&Bytes::from_static(b"fired"))),
+        Event::Init(_) | Event::Update(_) | Event::Failed { .. } => {}
     }
     if let Outcome::Trapped(_) = outcome {
         effects.clear();
