@@ -14,6 +14,7 @@ fn authors_and_operators_are_told_the_numbers_that_hold_if_nobody_says() {
     let (queue, messages) = (thousands(budgets.queue.into()), thousands(budgets.messages_per_second));
     let (memory, storage, bytes) =
         (mib(budgets.memory_bytes), mib(budgets.storage_bytes), mib(budgets.bytes_per_second));
+    let written = mib(budgets.written_bytes_per_second);
     let million = |number: u64| format!("{} million", thousands(number / 1_000_000));
     for row in [
         format!("| fuel of an event | {} |", million(budgets.fuel_per_event)),
@@ -21,6 +22,7 @@ fn authors_and_operators_are_told_the_numbers_that_hold_if_nobody_says() {
         format!("| memory and tables | {memory} |"),
         format!("| storage on a node, copies for others included | {storage} |"),
         format!("| messages, and their bytes, a second | {messages}; {bytes} |"),
+        format!("| bytes written into records a second, over two | {written} |"),
         format!("| timers at once | {} |", budgets.timers),
         format!("| events that wait | {queue} |"),
         format!("| wall clock of an event | {} ms |", limits.wall.as_millis()),
@@ -38,6 +40,7 @@ fn authors_and_operators_are_told_the_numbers_that_hold_if_nobody_says() {
         ("fuel_per_second", rate),
         ("messages_per_second", messages),
         ("bytes_per_second", bytes),
+        ("written_bytes_per_second", written),
         ("timers", timers),
         ("queue", queue),
     ] {
