@@ -16,6 +16,7 @@ mod packages;
 mod records;
 mod refusal;
 mod replay;
+mod saving;
 mod transaction;
 mod upgrade;
 mod world;
