@@ -200,6 +200,11 @@ impl Fetch {
         self.manifest.as_ref()
     }
 
+    /// Whether this is the manifest of the code that the message names.
+    pub(crate) fn is_named(&self, manifest: &SignedManifest) -> bool {
+        self.digest == Some(manifest.manifest().component.digest)
+    }
+
     /// Someone has sent what is of no use.
     pub(crate) fn note_bad(&mut self) {
         self.bad = true;

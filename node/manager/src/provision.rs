@@ -68,7 +68,7 @@ impl Node {
     /// Whom to ask for the code: the previous hop (ANTS, OPENARCH 1998), then the origin, then those connected, the
     /// nearest in round-trip time first. The ring's store of code comes before these where the message says what it is,
     /// and after them where only a manifest can.
-    fn sources(&self, way: &[Peer], is_named: bool) -> Vec<Supplier> {
+    pub(crate) fn sources(&self, way: &[Peer], is_named: bool) -> Vec<Supplier> {
         let view = self.ring.view();
         let mut known: Vec<Peer> =
             view.successors.iter().chain(&view.predecessors).chain(&view.fingers).copied().collect();
@@ -186,7 +186,8 @@ impl Node {
     }
 
     /// What this node does not grant is refused at once. A manifest that has expired or is for another contract may be
-    /// an old one: another node may have a better one.
+    /// an old one, and so may one that does not come after what runs: another node may have a better one. Nobody has a
+    /// better one than that of the code which the message names.
     fn on_new_manifest(&mut self, id: &AppId, manifest: SignedManifest) {
         let compared = self.compare(id, manifest.manifest());
         let judged = compared.and_then(|()| self.judge_new(manifest.manifest()));
@@ -202,6 +203,9 @@ impl Node {
                     fetch.note_bad();
                 }
                 self.log(id, LogLevel::Warn, format!("a manifest was passed over: {line}"));
+                self.ask_next_source(id);
+            }
+            Err((Refusal::FetchFailed, _)) if !self.fetch_of(id).is_some_and(|fetch| fetch.is_named(&manifest)) => {
                 self.ask_next_source(id);
             }
             Err((refusal, line)) => self.end_fetch(id, refusal, line),
