@@ -260,6 +260,22 @@ fn a_full_store_takes_what_it_has_again_and_nothing_else() {
     assert!(before.len() == 7 && before.iter().zip(&after).all(|(before, after)| before < after));
 }
 
+#[test]
+fn a_store_that_is_full_when_it_starts_takes_what_it_has_again() {
+    let package = package(6);
+    let mut world = World::keeping(15, 3, 64 << 20);
+    assert!(publish(&mut world, 0, &package).is_ok());
+    world.restart_full(1);
+    assert_eq!(publish(&mut world, 0, &package).map(|published| published.copies), Ok(3));
+
+    // Others offer it what it has no room for, and it says no to that alone.
+    let later = draft("echo").release(2).component(&[], CHUNK).sign();
+    assert_eq!(publish(&mut world, 0, &later).map(|published| published.copies), Ok(2));
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(publish(&mut world, 0, &package).map(|published| published.copies), Ok(3));
+    assert_eq!(world.host(1).shelves.count(), 7);
+}
+
 /// A ring in which the node where messages go runs the first version, and the second is wanted: from nodes, or from the
 /// store alone.
 fn source_of_upgrade(published: bool, at: usize) -> Option<Source> {
