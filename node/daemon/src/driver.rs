@@ -390,7 +390,10 @@ impl Driver {
                 self.parts.workers.run(&app, events, records, used);
             }
             Output::Stop(app) => self.parts.workers.stop(&app),
-            Output::Commit { commit, app, changes } => self.commit(commit, app, changes),
+            Output::Commit { commit, app, changes } => {
+                let taken = self.parts.store.submit(&app, commit, changes);
+                self.await_commit(commit, app, taken);
+            }
             Output::Look { look, at } => {
                 if !self.parts.looker.ask(look, at) {
                     self.give(Input::Looked { look, found: Found::Unavailable });
@@ -404,14 +407,16 @@ impl Driver {
             }
             Output::DownloadRest { download, bytes } => self.parts.downloader.go_on(download, bytes),
             Output::CancelDownload(download) => self.parts.downloader.cancel(download),
-            Output::SavePackage(package) => {
+            Output::SavePackage { commit, package } => {
                 let app = package.manifest.manifest().app();
-                let saved = self.parts.store.save_package(&app, package.encode().into());
-                self.check(saved);
+                let taken = self.parts.store.save_package(&app, commit, package.encode().into());
+                self.await_commit(commit, app, taken);
             }
             Output::Forget(app) => {
                 let removed = self.parts.store.remove_package(&app);
-                self.check(removed.and_then(|()| self.parts.store.remove_app(&app)));
+                if let Err(error) = removed.and_then(|()| self.parts.store.remove_app(&app)) {
+                    tracing::warn!(%app, %error, "an application could not be forgotten");
+                }
             }
             Output::Respond { call, outcome } => {
                 if let Some(reply) = self.replies.calls.remove(&call) {
@@ -439,8 +444,8 @@ impl Driver {
         }
     }
 
-    fn commit(&mut self, commit: u64, app: AppId, changes: Vec<prost_contract::Change>) {
-        match self.parts.store.submit(&app, commit, changes) {
+    fn await_commit(&mut self, commit: u64, app: AppId, taken: Result<(), StoreError>) {
+        match taken {
             Ok(()) => {
                 self.commits.insert(commit, app);
             }
@@ -448,12 +453,6 @@ impl Driver {
                 tracing::warn!(%app, %error, "writes were not taken");
                 self.give(Input::Committed { commit, result: Err(NotDurable) });
             }
-        }
-    }
-
-    fn check(&self, result: Result<(), StoreError>) {
-        if let Err(error) = result {
-            tracing::warn!(%error, "a package could not be filed");
         }
     }
 }

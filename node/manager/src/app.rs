@@ -10,6 +10,7 @@ use prost_package::{Chunks, Grant, Manifest, Package};
 
 use crate::fetch::Fetch;
 use crate::ledger::{Allowance, LogBudget, Recent, Usage};
+use crate::saving::Saved;
 use crate::status::Source;
 use crate::upgrade::Upgrade;
 
@@ -124,7 +125,7 @@ pub(crate) struct Code {
     pub(crate) source: Source,
     pub(crate) from: Option<NodeId>,
     /// Whether it will be there after a restart.
-    pub(crate) saved: bool,
+    pub(crate) saved: Saved,
     /// Whether its installation has been recorded.
     pub(crate) recorded: bool,
 }

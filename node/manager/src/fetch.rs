@@ -21,6 +21,8 @@ const MAX_SOURCES: usize = 12;
 const WINDOW: usize = 8;
 /// How long one node may be silent before the next is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a fetch looks for what another one was to bring.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long the store may be silent, in which several nodes are asked for each piece.
 const STORE_PATIENCE: Duration = Duration::from_secs(4);
 /// How long it may bring nothing before it is given up: the messages that wait must have time to go elsewhere.
@@ -69,6 +71,8 @@ pub(crate) struct Fetch {
     /// When something of use came last.
     useful: Time,
     give_up: Time,
+    /// Another fetch brings the same component: nothing is asked for meanwhile.
+    waits: bool,
     /// Someone has sent what is not this application's code.
     bad: bool,
     /// Where else the code can be had, after all nodes.
@@ -107,6 +111,7 @@ impl Fetch {
             quiet_since: now,
             useful: now,
             give_up: now + LIMIT,
+            waits: false,
             bad: false,
             urls: Urls::default(),
         }
@@ -118,7 +123,7 @@ impl Fetch {
         if self.asked >= MAX_SOURCES || now >= self.end() {
             return None;
         }
-        let known = self.digest.or_else(|| self.manifest().map(|manifest| manifest.component.digest));
+        let known = self.digest.or_else(|| self.component());
         loop {
             let supplier = self.sources.pop_front()?;
             let asked = match (supplier, known) {
@@ -132,6 +137,7 @@ impl Fetch {
             self.current = Some(supplier);
             self.request = request;
             self.awaits_manifest = true;
+            self.waits = false;
             self.outstanding = 0;
             self.next_offset = 0;
             self.quiet_since = now;
@@ -198,6 +204,46 @@ impl Fetch {
     /// The same, as its provider signed it.
     pub(crate) fn signed_manifest(&self) -> Option<&SignedManifest> {
         self.manifest.as_ref()
+    }
+
+    /// Whether this is the manifest of the code that the message names.
+    pub(crate) fn is_named(&self, manifest: &SignedManifest) -> bool {
+        self.digest == Some(manifest.manifest().component.digest)
+    }
+
+    /// The component whose chunks are wanted, where it is known.
+    pub(crate) fn component(&self) -> Option<Digest> {
+        self.manifest().map(|manifest| manifest.component.digest)
+    }
+
+    /// Whether it waits for another one to bring what it wants.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// When it was of use last, where others may wait for it to bring this component.
+    pub(crate) fn brings(&self, component: Digest, now: Time) -> Option<Time> {
+        let goes_on = !self.waits && !self.urls.are_asked() && now < self.useful + PATIENCE;
+        (goes_on && self.component() == Some(component)).then_some(self.useful)
+    }
+
+    /// Another fetch brings the same component: this one has as much time as that one.
+    pub(crate) fn wait_for(&mut self, other: Time, now: Time) {
+        self.waits = true;
+        self.quiet_since = now;
+        self.useful = self.useful.max(other);
+    }
+
+    /// Nobody else brings it any more.
+    pub(crate) fn go_on(&mut self, now: Time) {
+        self.waits = false;
+        self.quiet_since = now;
+    }
+
+    /// The component is here, for another application or another version.
+    pub(crate) fn complete(&self, component: Bytes, peer: Option<NodeId>, source: Source) -> Option<Progress> {
+        let package = Package::new(self.manifest.clone()?, component).ok()?;
+        Some(Progress::Complete(Box::new(package), peer, source))
     }
 
     /// Someone has sent what is of no use.
@@ -270,8 +316,17 @@ impl Fetch {
 
     /// When the node or the URL being asked will have been silent for too long.
     pub(crate) fn deadline(&self) -> Time {
-        let patience = if self.current == Some(Supplier::Store) { STORE_PATIENCE } else { PATIENCE };
+        let patience = match self.current {
+            _ if self.waits => LOOK,
+            Some(Supplier::Store) => STORE_PATIENCE,
+            Some(Supplier::Node(..)) | None => PATIENCE,
+        };
         self.urls.deadline().unwrap_or_else(|| (self.quiet_since + patience).min(self.end()))
+    }
+
+    /// Whether all of it is given up.
+    pub(crate) fn is_over(&self, now: Time) -> bool {
+        now >= self.end()
     }
 
     /// When all of it is given up, unless something comes.

@@ -9,6 +9,7 @@ use prost_package::{Chunks, Decision, Grant, Locator, Manifest, Package, Resourc
 use crate::app::{Code, Phase};
 use crate::io::{InstallFailure, Output};
 use crate::node::Node;
+use crate::saving::Saved;
 use crate::status::{Installation, Source};
 
 /// How long an application that could not be had or started is not tried again.
@@ -52,7 +53,7 @@ impl Node {
         let header = Header { app: id.clone(), locator }.encode();
         let (now, chunks) = (self.now, Chunks::of(&package.component));
         let Some(app) = self.apps.get_mut(id) else { return };
-        app.set_code(Code { package, chunks, grant, header, source, from, saved: false, recorded: false }, now);
+        app.set_code(Code { package, chunks, grant, header, source, from, saved: Saved::No, recorded: false }, now);
         self.start_compile(id);
     }
 
@@ -87,20 +88,22 @@ impl Node {
 
     /// `init` has returned well, and what it wrote is durable.
     pub(crate) fn on_started(&mut self, id: &AppId) {
-        let now = self.now;
         let Some(app) = self.apps.get_mut(id).filter(|app| matches!(app.phase, Phase::Starting)) else { return };
         app.phase = Phase::Running;
         app.previous = None;
         app.upgraded_from = None;
-        for request in std::mem::take(&mut app.installs) {
-            self.outbox.push_back(Output::Installed { request, result: Ok(id.clone()) });
-        }
         app.started = true;
-        self.plan_renewal(id);
-        let Some(app) = self.apps.get_mut(id) else { return };
         if let Some(code) = &app.code {
             self.admission.shrink(id, Resources::of(&code.grant.budgets));
         }
+        self.plan_renewal(id);
+        self.record_installation(id);
+        self.save_package(id);
+    }
+
+    fn record_installation(&mut self, id: &AppId) {
+        let now = self.now;
+        let Some(app) = self.apps.get_mut(id) else { return };
         let Some(code) = app.code.as_mut().filter(|code| !code.recorded) else { return };
         code.recorded = true;
         let record = Installation {
@@ -111,9 +114,6 @@ impl Node {
             bytes: code.package.manifest.bytes().len() as u64 + code.package.component.len() as u64,
             millis: u64::try_from(now.since(app.wanted_since).as_millis()).unwrap_or(u64::MAX),
         };
-        if !std::mem::replace(&mut code.saved, true) {
-            self.outbox.push_back(Output::SavePackage(code.package.clone()));
-        }
         self.remember(record);
     }
 

@@ -89,7 +89,7 @@ pub enum Input {
         /// In the order of the events.
         executions: Vec<Execution>,
     },
-    /// Answers [`Output::Commit`].
+    /// Answers [`Output::Commit`] and [`Output::SavePackage`].
     Committed {
         /// Which.
         commit: u64,
@@ -263,8 +263,13 @@ pub enum Output {
     },
     /// This download is not wanted any more, and is not answered.
     CancelDownload(u64),
-    /// Keep the package, so that it is there after a restart.
-    SavePackage(Package),
+    /// Make the package durable, so that it is there after a restart. Answered by [`Input::Committed`].
+    SavePackage {
+        /// Comes back in the answer; no [`Output::Commit`] has this number.
+        commit: u64,
+        /// The package.
+        package: Package,
+    },
     /// Forget the package and the application's records.
     Forget(AppId),
     /// Answers [`Input::Call`].
@@ -285,7 +290,7 @@ pub enum Output {
     Installed {
         /// From the question.
         request: u64,
-        /// Whether it runs.
+        /// Whether it runs, and will after a restart.
         result: Result<AppId, InstallFailure>,
     },
     /// Answers [`Input::Publish`].
@@ -447,4 +452,7 @@ pub enum InstallFailure {
     /// It is being installed already.
     #[error("it is being installed already")]
     Busy,
+    /// The store did not take its package.
+    #[error("it runs, but its package is not durable: it will not be there after a restart")]
+    NotDurable,
 }

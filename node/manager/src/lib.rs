@@ -25,6 +25,7 @@ mod operator;
 mod provision;
 mod records;
 mod run;
+mod saving;
 mod status;
 mod timers;
 mod upgrade;

@@ -62,6 +62,8 @@ pub(crate) enum Committing {
     Sweep { app: AppId },
     /// A good copy in the place of a damaged one.
     Repair { app: AppId, point: Point },
+    /// A package, and the requests of the operator that wait for it.
+    Package { app: AppId, installs: Vec<u64> },
 }
 
 impl Committing {
@@ -71,7 +73,8 @@ impl Committing {
         | Committing::Store { app, .. }
         | Committing::Drop { app }
         | Committing::Sweep { app }
-        | Committing::Repair { app, .. }) = self;
+        | Committing::Repair { app, .. }
+        | Committing::Package { app, .. }) = self;
         app
     }
 }
@@ -477,11 +480,15 @@ impl Node {
 
     /// Has these changes made durable; the number of the commit.
     pub(crate) fn commit(&mut self, app: &AppId, committing: Committing, changes: Vec<prost_contract::Change>) -> u64 {
-        self.next_commit += 1;
-        let commit = self.next_commit;
-        self.commits.insert(commit, committing);
+        let commit = self.take_commit(committing);
         self.outbox.push_back(Output::Commit { commit, app: app.clone(), changes });
         commit
+    }
+
+    pub(crate) fn take_commit(&mut self, committing: Committing) -> u64 {
+        self.next_commit += 1;
+        self.commits.insert(self.next_commit, committing);
+        self.next_commit
     }
 
     pub(crate) fn remember(&mut self, installation: Installation) {

@@ -11,6 +11,7 @@ use crate::app::{App, Phase};
 use crate::io::{CallFailure, InstallFailure, Output};
 use crate::node::{Committing, Node};
 use crate::provision::MAX_APPS;
+use crate::saving::Saved;
 use crate::status::Source;
 
 impl Node {
@@ -32,10 +33,9 @@ impl Node {
             && let Some(code) = &app.code
         {
             if code.package.manifest == package.manifest && app.is_up() {
+                app.installs.push(request);
                 if let Phase::Running = app.phase {
-                    self.outbox.push_back(Output::Installed { request, result: Ok(id.clone()) });
-                } else {
-                    app.installs.push(request);
+                    self.save_package(id);
                 }
                 return Ok(false);
             }
@@ -79,7 +79,7 @@ impl Node {
         let Some(app) = self.apps.get_mut(&id) else { return };
         app.started = true;
         if let Some(code) = &mut app.code {
-            code.saved = true;
+            code.saved = Saved::Durable;
         }
     }
 
@@ -156,14 +156,11 @@ impl Node {
     pub(crate) fn stop(&mut self, id: &AppId, refusal: Refusal) {
         let Some(app) = self.apps.get_mut(id) else { return };
         let uncommitted = app.take_uncommitted();
-        let installs = std::mem::take(&mut app.installs);
         if app.code.is_some() {
             self.halt(id);
         }
-        for request in installs {
-            let result = Err(InstallFailure::Refused { refusal, detail: "it was stopped".to_owned() });
-            self.outbox.push_back(Output::Installed { request, result });
-        }
+        let installs = self.take_installs(id);
+        self.answer_installs(installs, &Err(InstallFailure::Refused { refusal, detail: "it was stopped".to_owned() }));
         uncommitted.into_iter().for_each(|entry| self.refuse(entry.end.into_answer(), refusal));
         self.release_all(id, refusal);
         self.forget(id);

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost_contract::LogLevel;
 use prost_kbr::{AppId, NodeId, Peer, Refusal};
-use prost_package::{Chunks, Decision, Locator, Resources, SignedManifest};
+use prost_package::{Chunks, Decision, Digest, Locator, Resources, SignedManifest};
 use serde_bytes::ByteBuf;
 
-use crate::app::{Answer, App, Phase, Waiting};
+use crate::app::{Answer, App, Code, Phase, Waiting};
 use crate::code::CodeMessage;
 use crate::content::Want;
 use crate::fetch::{self, Asked, Fetch, Progress, Supplier};
@@ -68,7 +68,7 @@ impl Node {
     /// Whom to ask for the code: the previous hop (ANTS, OPENARCH 1998), then the origin, then those connected, the
     /// nearest in round-trip time first. The ring's store of code comes before these where the message says what it is,
     /// and after them where only a manifest can.
-    fn sources(&self, way: &[Peer], is_named: bool) -> Vec<Supplier> {
+    pub(crate) fn sources(&self, way: &[Peer], is_named: bool) -> Vec<Supplier> {
         let view = self.ring.view();
         let mut known: Vec<Peer> =
             view.successors.iter().chain(&view.predecessors).chain(&view.fingers).copied().collect();
@@ -84,6 +84,9 @@ impl Node {
     }
 
     pub(crate) fn ask_next_source(&mut self, id: &AppId) {
+        if self.take_component(id) {
+            return;
+        }
         let (request, now) = (self.take_request(), self.now);
         let Some(fetch) = self.fetch_of(id) else { return };
         match fetch.ask_next(request, now) {
@@ -111,9 +114,7 @@ impl Node {
                 self.send_code(from, &CodeMessage::Manifest { request, envelope, chunks });
             }
             Some(CodeMessage::GetChunk { request, digest, offset }) => {
-                let mut code = self.apps.values().filter_map(|app| app.code.as_ref());
-                let having = code.find(|code| code.manifest().component.digest == digest);
-                let chunk = having.and_then(|code| fetch::chunk(&code.package.component, offset));
+                let chunk = self.code_of(digest).and_then(|code| fetch::chunk(&code.package.component, offset));
                 let bytes = chunk.map(|chunk| ByteBuf::from(chunk.to_vec()));
                 self.send_code(from, &CodeMessage::Chunk { request, offset, bytes });
             }
@@ -186,7 +187,8 @@ impl Node {
     }
 
     /// What this node does not grant is refused at once. A manifest that has expired or is for another contract may be
-    /// an old one: another node may have a better one.
+    /// an old one, and so may one that does not come after what runs: another node may have a better one. Nobody has a
+    /// better one than that of the code which the message names.
     fn on_new_manifest(&mut self, id: &AppId, manifest: SignedManifest) {
         let compared = self.compare(id, manifest.manifest());
         let judged = compared.and_then(|()| self.judge_new(manifest.manifest()));
@@ -204,11 +206,47 @@ impl Node {
                 self.log(id, LogLevel::Warn, format!("a manifest was passed over: {line}"));
                 self.ask_next_source(id);
             }
+            Err((Refusal::FetchFailed, _)) if !self.fetch_of(id).is_some_and(|fetch| fetch.is_named(&manifest)) => {
+                self.ask_next_source(id);
+            }
             Err((refusal, line)) => self.end_fetch(id, refusal, line),
         }
     }
 
+    /// The code with this component, of whatever application.
+    fn code_of(&self, component: Digest) -> Option<&Code> {
+        let mut code = self.apps.values().filter_map(|app| app.code.as_ref());
+        code.find(|code| code.manifest().component.digest == component)
+    }
+
+    /// Takes the component from an application that has the same one; says whether there is such.
+    fn take_component(&mut self, id: &AppId) -> bool {
+        let Some(component) = self.apps.get(id).and_then(|app| app.fetch()?.component()) else { return false };
+        let Some(Code { package, from, source, .. }) = self.code_of(component) else { return false };
+        let (component, from, source) = (package.component.clone(), *from, *source);
+        let progress = self.fetch_of(id).and_then(|fetch| fetch.complete(component, from, source));
+        let is_complete = progress.is_some();
+        self.on_progress(id, progress);
+        is_complete
+    }
+
+    /// Waits for a fetch that brings the same component; says whether there is such.
+    fn await_component(&mut self, id: &AppId) -> bool {
+        let Some(component) = self.apps.get(id).and_then(|app| app.fetch()?.component()) else { return false };
+        let now = self.now;
+        let mut others = self.apps.values().filter(|app| app.id != *id).filter_map(App::fetch);
+        let useful = others.find_map(|fetch| fetch.brings(component, now));
+        if let (Some(useful), Some(fetch)) = (useful, self.fetch_of(id)) {
+            fetch.wait_for(useful, now);
+        }
+        useful.is_some()
+    }
+
     fn ask_chunks(&mut self, id: &AppId) {
+        // What is the same comes once.
+        if self.take_component(id) || self.await_component(id) {
+            return;
+        }
         if let Some((request, chunks, wanted)) = self.fetch_of(id).and_then(|fetch| fetch.wanted_of_store()) {
             return self.retrieve_chunks(request, &chunks, wanted);
         }
@@ -232,7 +270,13 @@ impl Node {
             self.on_url_late(&id);
         }
         for id in self.fetching(|fetch| fetch.is_late(now) && !fetch.urls.are_asked()) {
-            self.ask_next_source(&id);
+            match self.fetch_of(&id).filter(|fetch| fetch.waits() && !fetch.is_over(now)) {
+                Some(fetch) => {
+                    fetch.go_on(now);
+                    self.ask_chunks(&id);
+                }
+                None => self.ask_next_source(&id),
+            }
         }
     }
 

@@ -164,6 +164,9 @@ impl Node {
             (Ok(used), None) => self.note_pieces(&id, used),
             (Err(NotDurable), _) => {}
         }
+        if let Committing::Package { installs, .. } = committing {
+            return self.on_package_saved(&id, commit, installs, result.is_ok());
+        }
         let Committing::Event(_) = committing else { return self.on_records_committed(committing, result.is_ok()) };
         match result {
             Ok(_) => {

@@ -1,7 +1,7 @@
 //! From one version of an application to another.
 //!
-//! A message says by its locator which code its origin runs. A node that runs other code asks the origin for its manifest,
-//! then the previous hop, and fetches what comes after its own; meanwhile its own runs on.
+//! A message says by its locator which code its origin runs. A node that runs other code asks those whom it would ask if it
+//! had none, and fetches what comes after its own; meanwhile its own runs on.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use prost_kbr::{AppId, Header, NodeId, Peer, Refusal, Time};
 use prost_package::{Digest, Locator, Manifest, Package, Resources};
 
 use crate::app::{Code, Phase};
-use crate::fetch::{Fetch, Supplier};
+use crate::fetch::Fetch;
 use crate::io::InstallFailure;
 use crate::node::Node;
 use crate::status::Source;
@@ -55,25 +55,23 @@ impl Node {
     }
 
     /// A message may come from a later version of its application.
-    pub(crate) fn consider_upgrade(&mut self, header: &Header, [previous, origin]: [Peer; 2]) {
+    pub(crate) fn consider_upgrade(&mut self, header: &Header, way: [Peer; 2]) {
         let Ok(Locator::Digest(digest)) = Locator::parse(&header.locator) else { return };
         let Some(installed) = self.installed(&header.app) else { return };
         if installed.component.digest == digest || self.policy.pins(installed) {
             return;
         }
-        let (now, me) = (self.now, self.ring.view().me.id);
+        let now = self.now;
         let under_way = self.apps.values().filter(|app| app.upgrade.fetch.is_some()).count();
-        let Some(app) = self.apps.get_mut(&header.app).filter(|app| matches!(app.phase, Phase::Running)) else {
-            return;
-        };
+        let Some(app) = self.apps.get(&header.app).filter(|app| matches!(app.phase, Phase::Running)) else { return };
         if under_way >= MAX_UPGRADES || app.upgrade.not_before > now || app.upgrade.failed == Some(digest) {
             return;
         }
-        let mut sources = vec![(origin, Source::Overlay), (previous, Source::PreviousHop)];
-        sources.retain(|(peer, source)| peer.id != me && (peer.id != previous.id || *source == Source::PreviousHop));
-        app.upgrade.not_before = now + ASK_AGAIN;
-        let sources = sources.into_iter().map(|(peer, source)| Supplier::Node(peer, source)).collect();
-        app.upgrade.fetch = Some(Box::new(Fetch::new(header.app.clone(), sources, None, now)));
+        let fetch = Fetch::new(header.app.clone(), self.sources(&way, true), Some(digest), now);
+        if let Some(app) = self.apps.get_mut(&header.app) {
+            app.upgrade.not_before = now + ASK_AGAIN;
+            app.upgrade.fetch = Some(Box::new(fetch));
+        }
         self.ask_next_source(&header.app);
     }
 

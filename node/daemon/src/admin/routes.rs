@@ -196,6 +196,9 @@ async fn install(State(interface): Asked, request: Request) -> Result<Response, 
                 (StatusCode::CONFLICT, "sign it with a higher sequence, or pin its version in the node's policy")
             }
             InstallFailure::Busy => (StatusCode::CONFLICT, "try again"),
+            InstallFailure::NotDurable => {
+                (StatusCode::INSUFFICIENT_STORAGE, "see the node's log, and install it again when the disk has room")
+            }
         };
         Problem::new(status, failure.to_string(), hint)
     })?;

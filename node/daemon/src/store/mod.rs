@@ -154,14 +154,14 @@ impl Store {
         (state.found_damaged, state.damaged.len() as u64)
     }
 
-    /// Keeps a package file for the application, in place of an older one.
-    pub fn save_package(&self, app: &AppId, package: Bytes) -> Result<(), StoreError> {
-        self.push(package.len(), Work::SavePackage(app.clone(), package))
+    /// Keeps a package file for the application, in place of an older one. The callback says when it is durable.
+    pub fn save_package(&self, app: &AppId, commit: u64, package: Bytes) -> Result<(), StoreError> {
+        self.push(Some(commit), package.len(), Work::SavePackage(app.clone(), package))
     }
 
     /// Forgets the application's package file.
     pub fn remove_package(&self, app: &AppId) -> Result<(), StoreError> {
-        self.push(0, Work::RemovePackage(app.clone()))
+        self.push(None, 0, Work::RemovePackage(app.clone()))
     }
 
     /// The package files that are durable, by application. Reads from disk: for the start.
@@ -176,11 +176,11 @@ impl Store {
         Ok(packages)
     }
 
-    fn push(&self, bytes: usize, work: Work) -> Result<(), StoreError> {
+    fn push(&self, commit: Option<u64>, bytes: usize, work: Work) -> Result<(), StoreError> {
         let mut state = self.shared.state();
         state.admit(None, 1, bytes)?;
         state.take_room(signed(bytes as u64))?;
-        state.push(None, work);
+        state.push(commit, work);
         drop(state);
         self.shared.wake();
         Ok(())

@@ -60,11 +60,15 @@ impl Node {
     /// Whether there is room for those of these that are new; from then on it is theirs.
     pub(crate) fn admit_pieces(&mut self, id: &AppId, changes: &[Change]) -> Result<(), NotStored> {
         let is_known = |change: &Change| match change {
-            Change::Keep(point, _) => self.content.known.contains(&(id.clone(), point.key)),
+            Change::Keep(point, _) => self.content.is_known(id, point.key),
             Change::Node { .. } | Change::Drop(..) => true,
         };
         let taken: u64 = changes.iter().filter(|change| !is_known(change)).map(taken).sum();
         if taken > 0 && self.content.bytes().saturating_add(taken) > self.content.most_bytes {
+            // It may be here.
+            if !self.content.sweep.has_seen_all {
+                return Err(NotStored::NotYet);
+            }
             self.content.stats.full += changes.len() as u64;
             return Err(NotStored::Full);
         }
@@ -84,6 +88,7 @@ impl Node {
             {
                 match self.admit_pieces(id, core::slice::from_ref(&change)) {
                     Ok(()) => chosen.push(change),
+                    Err(NotStored::NotYet) => {}
                     Err(why) => self.shun(id, why),
                 }
             }

@@ -133,6 +133,11 @@ impl Content {
         self.held.values().sum()
     }
 
+    /// Whether this piece is known to be here.
+    pub(crate) fn is_known(&self, id: &AppId, key: Key) -> bool {
+        self.known.contains(&(id.clone(), key))
+    }
+
     /// These pieces are here.
     fn note_known(&mut self, id: &AppId, keys: impl Iterator<Item = Key>) {
         for key in keys {

@@ -19,6 +19,8 @@ const PAGE: usize = 512;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sweep {
     next: Option<Time>,
+    /// Whether all shelves have been looked at since the start: what is not known to be here is not here from then on.
+    pub(super) has_seen_all: bool,
     todo: VecDeque<AppId>,
     /// The question to the store that is open, the shelf, and since when.
     look: Option<(u64, AppId)>,
@@ -26,7 +28,7 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn wake(&self, content: &Content) -> Option<Time> {
-        self.next.filter(|_| !content.held.is_empty())
+        Some(self.next.unwrap_or_default()).filter(|_| !content.held.is_empty())
     }
 }
 
@@ -34,8 +36,7 @@ impl Node {
     pub(super) fn tend_sweep(&mut self) {
         let now = self.now;
         let sweep = &mut self.content.sweep;
-        let next = *sweep.next.get_or_insert(now + PERIOD);
-        if next <= now {
+        if sweep.next.is_none_or(|next| next <= now) {
             sweep.next = Some(now + PERIOD);
             sweep.look = None;
             sweep.todo = self.content.held.keys().cloned().collect();
@@ -47,7 +48,10 @@ impl Node {
         let (id, after) = match after {
             Some((id, point)) => (id, Some(point)),
             None => {
-                let Some(id) = self.content.sweep.todo.pop_front() else { return };
+                let Some(id) = self.content.sweep.todo.pop_front() else {
+                    self.content.sweep.has_seen_all = true;
+                    return;
+                };
                 (id, None)
             }
         };

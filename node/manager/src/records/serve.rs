@@ -106,7 +106,12 @@ impl Node {
             return Err(NotStored::Refused(Refusal::Leaving));
         }
         if app.name.is_reserved() {
-            self.may_keep(app)?;
+            let is_here = |record: &Record| self.content.is_known(app, record.point.key);
+            match self.may_keep(app) {
+                // What is here already takes no room.
+                Err(NotStored::Full) if records.iter().all(is_here) => {}
+                judged => judged?,
+            }
         } else {
             match self.readiness(app, from) {
                 Readiness::Ready => {}

@@ -10,6 +10,7 @@ use super::frame::{NotStored, RecordFrame, Tell};
 use super::look::Found;
 use super::session::{Do, Got, Mode, Session};
 use super::{Readiness, Reason, Running, Waits};
+use crate::io::InstallFailure;
 use crate::node::{Committing, Node};
 
 /// Comparisons under way at once.
@@ -237,6 +238,7 @@ impl Node {
     pub(crate) fn on_records_committed(&mut self, committing: Committing, durable: bool) {
         match committing {
             Committing::Event(_) | Committing::Sweep { .. } => {}
+            Committing::Package { installs, .. } => self.answer_installs(installs, &Err(InstallFailure::NotDurable)),
             Committing::Session { number, records, .. } => {
                 self.records.stats.pulled += if durable { records } else { 0 };
                 self.continue_session(number, Got::Kept(durable));

@@ -261,6 +261,48 @@ fn a_full_store_takes_what_it_has_again_and_nothing_else() {
 }
 
 #[test]
+fn a_store_that_is_full_when_it_starts_takes_what_it_has_again() {
+    let package = package(6);
+    let mut world = World::keeping(15, 3, 64 << 20);
+    assert!(publish(&mut world, 0, &package).is_ok());
+    world.restart_full(1);
+    assert_eq!(publish(&mut world, 0, &package).map(|published| published.copies), Ok(3));
+
+    // Others offer it what it has no room for, and it says no to that alone.
+    let later = draft("echo").release(2).component(&[], CHUNK).sign();
+    assert_eq!(publish(&mut world, 0, &later).map(|published| published.copies), Ok(2));
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(publish(&mut world, 0, &package).map(|published| published.copies), Ok(3));
+    assert_eq!(world.host(1).shelves.count(), 7);
+}
+
+/// A ring in which the node where messages go runs the first version, and the second is wanted: from nodes, or from the
+/// store alone.
+fn source_of_upgrade(published: bool, at: usize) -> Option<Source> {
+    let later = draft("echo").release(2).component(&[], 3 * CHUNK).sign();
+    let mut world = World::keeping(14, 16, 64 << 20);
+    world.publish(WANTS, &package(2));
+    world.publish(at, &later);
+    if published {
+        assert!(publish(&mut world, at, &later).is_ok());
+        world.crash(world.id(at));
+        world.run_for(Duration::from_secs(1));
+    }
+    send(&mut world, 12, &later, "put x");
+    world.run_for(Duration::from_secs(10));
+    let host = world.host(WANTS);
+    assert!(host.has_record(&app_of(&later), "x"));
+    assert_eq!(host.status(&app_of(&later)).and_then(|status| status.version).as_deref(), Some("2.0.0"));
+    host.installations().last().map(|installed| installed.source)
+}
+
+#[test]
+fn a_later_version_comes_from_the_store_or_from_neighbours_as_new_code_does() {
+    assert_eq!(source_of_upgrade(true, 0), Some(Source::ContentStore));
+    assert_eq!(source_of_upgrade(false, WANTS + 1), Some(Source::Overlay));
+}
+
+#[test]
 fn what_all_replicas_deny_is_not_published() {
     let mut world = World::keeping(9, 8, 64 << 20);
     (0..8).for_each(|at| world.set_policy(at, all_but("echo")));

@@ -7,6 +7,7 @@ use prost_manager::CallFailure;
 use prost_package::{Chunks, Package};
 use serde_bytes::ByteBuf;
 
+use crate::guest::hex;
 use crate::packages::{app_of, draft};
 use crate::world::{Code, Fate, Seen, WALL_MS, World};
 
@@ -293,4 +294,51 @@ fn a_node_fetches_only_so_much_at_once() {
     world.run_for(Duration::from_secs(10));
     let failed = Some(Err(CallFailure::Refused(Refusal::FetchFailed)));
     assert!(calls[..8].iter().all(|call| world.host(0).answer(*call) == failed));
+}
+
+/// Applications with the same component.
+fn twins() -> [Package; 3] {
+    ["one", "other", "third"].map(|name| draft(name).component(&[], 200_000).sign())
+}
+
+/// Node 0 has all of them, and sends a message of each of these to node 1.
+fn send_both(world: &mut World, names: &[&str]) {
+    for name in names {
+        let key = hex(world.key_of(1));
+        world.start_call(0, name, &format!("route {key} put x"));
+    }
+}
+
+#[test]
+fn a_component_that_two_applications_have_comes_once() {
+    let (mut world, twins) = (World::ring(20, 8), twins());
+    let count = Chunks::of(&twins[0].component).count();
+    twins.iter().for_each(|package| world.publish(0, package));
+    send_both(&mut world, &["one", "other"]);
+    world.run_for(Duration::from_secs(2));
+    assert!(twins[..2].iter().all(|package| world.host(1).has_record(&app_of(package), "x")));
+    assert_eq!(chunks_asked(&world, 1).len(), count);
+    // And not at all where it is here already.
+    send_both(&mut world, &["third"]);
+    world.run_for(Duration::from_secs(2));
+    assert!(world.host(1).has_record(&app_of(&twins[2]), "x"));
+    assert_eq!(chunks_asked(&world, 1).len(), count);
+    let installed = world.host(1).installations();
+    assert!(installed.iter().all(|one| one.peer == Some(world.id(0))));
+}
+
+#[test]
+fn whoever_waits_for_another_fetch_goes_on_where_that_does_not() {
+    let (mut world, twins) = (World::ring(21, 8), twins());
+    twins.iter().for_each(|package| world.publish(0, package));
+    let mut first = None;
+    world.meddler = Some(Box::new(move |_, _, code| match code {
+        Code::Chunk { request, .. } if *first.get_or_insert(*request) == *request => Fate::Lost,
+        _ => Fate::Arrives,
+    }));
+    send_both(&mut world, &["one", "other"]);
+    world.run_for(Duration::from_secs(4));
+    assert!(world.host(1).has_record(&app_of(&twins[1]), "x"));
+    world.run_for(Duration::from_secs(10));
+    assert!(world.host(1).has_record(&app_of(&twins[0]), "x"), "which waits for the other in its turn");
 }

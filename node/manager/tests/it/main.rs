@@ -17,6 +17,7 @@ mod records;
 mod refusal;
 mod removal;
 mod replay;
+mod saving;
 mod transaction;
 mod upgrade;
 mod world;

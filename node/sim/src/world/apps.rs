@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost_contract::{Capability, Change, Event as Told, Execution, Outcome, Point, Shelf};
-use prost_kbr::{AppId, Refusal, Time};
+use prost_kbr::{AppId, Refusal};
 use prost_manager::{ContentSettings, Found, Input, Look, Output, RunEvent, Space, look};
 use prost_package::{Digest, Grant, Package, SignedManifest, Url};
 
@@ -171,7 +171,7 @@ impl World {
             Output::Download { download, url } => self.download(index, download, url),
             Output::DownloadRest { download, .. } => self.download_rest(index, download),
             Output::CancelDownload(download) => self.cancel_download(index, download),
-            Output::SavePackage(package) => self.save(index, package),
+            Output::SavePackage { commit, package } => self.save(index, commit, package),
             Output::Forget(app) => {
                 if let Some(apps) = &mut self.hosts[index as usize].apps {
                     apps.store.forget(&app);
@@ -289,16 +289,20 @@ impl World {
         self.input_later(index, takes_us, Input::Committed { commit, result: Ok(used) });
     }
 
-    fn save(&mut self, index: Index, package: Package) {
+    fn save(&mut self, index: Index, commit: u64, package: Package) {
         let Some(shared) = &self.shared else { return };
-        let durable_at: Time = self.now + shared.applications.commit;
+        let takes_us = shared.applications.commit.as_micros() as u64;
+        let durable_at = self.after_us(takes_us);
         let host = &mut self.hosts[index as usize];
         let app = package.manifest.manifest().app();
         let installation = host.node.as_ref().and_then(|node| node.installations().filter(|one| one.app == app).last());
         if let Some(installation) = installation.cloned() {
             self.seen.push(Seen::Runs { node: index, installation });
         }
-        host.apps.get_or_insert_default().store.save(durable_at, package);
+        let store = &mut host.apps.get_or_insert_default().store;
+        let used = store.used(&app);
+        store.save(durable_at, package);
+        self.input_later(index, takes_us, Input::Committed { commit, result: Ok(used) });
     }
 
     pub(super) fn note_app(&mut self, index: Index, did: Did, bytes: &[u8]) {

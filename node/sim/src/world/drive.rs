@@ -129,7 +129,7 @@ impl World {
             | Output::Download { .. }
             | Output::DownloadRest { .. }
             | Output::CancelDownload(_)
-            | Output::SavePackage(_)
+            | Output::SavePackage { .. }
             | Output::Forget(_)
             | Output::Respond { .. }
             | Output::Push { .. }

@@ -256,6 +256,7 @@ fn packages_are_kept_and_forgotten() {
     store.save_package(&app("dht"), b"first");
     store.save_package(&app("dht"), b"second");
     store.save_package(&app("chat"), b"third");
+    store.wait_for_all();
     store.remove_package(&app("chat"));
     store.reopen();
     assert_eq!(store.packages(), vec![(app("dht"), Bytes::from_static(b"second"))]);

@@ -161,7 +161,7 @@ impl Harness {
     }
 
     pub(super) fn save_package(&self, app: &AppId, bytes: &'static [u8]) {
-        self.store().save_package(app, Bytes::from_static(bytes)).expect("an open store");
+        self.try_save_package(app, Bytes::from_static(bytes)).expect("an open store");
     }
 
     pub(super) fn remove_package(&self, app: &AppId) {
@@ -217,7 +217,10 @@ impl Harness {
     }
 
     pub(super) fn try_save_package(&self, app: &AppId, bytes: Bytes) -> Result<(), StoreError> {
-        self.store().save_package(app, bytes)
+        let commit = self.submitted.load(Ordering::SeqCst);
+        self.store().save_package(app, commit, bytes)?;
+        self.submitted.store(commit + 1, Ordering::SeqCst);
+        Ok(())
     }
 
     pub(super) fn used(&self, app: &AppId) -> u64 {

@@ -257,7 +257,11 @@ impl World {
             Output::Download { download, url } => self.download(id, download, &url),
             Output::DownloadRest { download, bytes } => self.download_rest(id, download, bytes),
             Output::CancelDownload(download) => self.cancel_download(id, download),
-            Output::SavePackage(package) => self.see(id, Seen::Saved(app_of(&package))),
+            Output::SavePackage { commit, package } => {
+                let app = app_of(&package);
+                self.see(id, Seen::Saved(app.clone()));
+                self.write(id, commit, &app, Vec::new());
+            }
             Output::Forget(app) => {
                 let host = self.hosts.get_mut(&id).expect("a node");
                 host.records.remove(&app);
@@ -338,12 +342,12 @@ impl World {
     }
 
     fn commit(&mut self, id: NodeId, commit: u64, app: &AppId, changes: Vec<Change>) {
-        let name = |change: &Change| match change {
-            Change::Node { name, .. } => name.clone(),
-            Change::Keep(point, _) | Change::Drop(point, _) => point.key.as_bytes().to_vec(),
-        };
         let names = changes.iter().map(|change| String::from_utf8_lossy(&name(change)).into_owned()).collect();
         self.see(id, Seen::Commit(commit, names));
+        self.write(id, commit, app, changes);
+    }
+
+    fn write(&mut self, id: NodeId, commit: u64, app: &AppId, changes: Vec<Change>) {
         let host = self.hosts.get_mut(&id).expect("a node");
         let records = host.records.entry(app.clone()).or_default();
         let (after, result) = match host.disk {
@@ -365,6 +369,14 @@ impl World {
             Disk::Hangs => return,
         };
         self.at_time(after, Event::Committed { node: id, commit, result });
+    }
+}
+
+/// The name by which the disk knows a record.
+fn name(change: &Change) -> Vec<u8> {
+    match change {
+        Change::Node { name, .. } => name.clone(),
+        Change::Keep(point, _) | Change::Drop(point, _) => point.key.as_bytes().to_vec(),
     }
 }
 

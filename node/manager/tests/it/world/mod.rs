@@ -280,14 +280,9 @@ impl World {
         let number = self.at.len() as u16;
         let addr = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 4000));
         let peer = Peer { id, addr };
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&self.random().to_be_bytes());
-        let policy = Arc::new(Policy::default_only(true));
         let content = ContentSettings { most_bytes: self.content_bytes, held: Vec::new() };
-        let settings =
-            Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS, newest_version: 0, content };
         let host = Host {
-            node: Node::new(peer, settings, seed, self.now),
+            node: self.start_node(peer, content),
             peer,
             journal: Vec::new(),
             disk: Disk::Works(Duration::from_millis(4)),
@@ -312,6 +307,30 @@ impl World {
         self.hosts.insert(id, host);
         self.at.insert(addr, id);
         peer
+    }
+
+    fn start_node(&mut self, peer: Peer, content: ContentSettings) -> Node {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.random().to_be_bytes());
+        let policy = Arc::new(Policy::default_only(true));
+        let settings =
+            Settings { ring: self.config.clone(), policy, wall_origin_ms: WALL_MS, newest_version: 0, content };
+        Node::new(peer, settings, seed, self.now)
+    }
+
+    /// The process dies and starts again, with no more room for the code of others than what its disk keeps of it takes.
+    pub(crate) fn restart_full(&mut self, at: usize) {
+        let (id, known) = (self.id(at), self.hosts[&self.id(0)].peer.addr);
+        self.crash(id);
+        self.run_for(Duration::from_secs(1));
+        let host = &self.hosts[&id];
+        let (peer, held) = (host.peer, host.shelves.held());
+        let most_bytes = held.iter().map(|(_, bytes)| bytes).sum();
+        let node = self.start_node(peer, ContentSettings { most_bytes, held });
+        let host = self.hosts.get_mut(&id).expect("a node");
+        (host.node, host.alive, host.wake) = (node, true, None);
+        self.ring_input(id, Ring::Join { known: vec![known] });
+        self.settle();
     }
 
     /// Runs until everyone knows its neighbours.

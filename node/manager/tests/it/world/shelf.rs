@@ -29,9 +29,12 @@ impl Shelves {
                 Change::Node { .. } => panic!("no piece is a record of the node"),
             }
         }
-        let size =
-            |(point, kept): (&Point, &Kept)| record_bytes(point.name.len(), kept.value.as_ref().map_or(0, Bytes::len));
-        records.iter().map(size).sum()
+        bytes(records)
+    }
+
+    /// Each application of which something is kept, with the bytes that its records take.
+    pub(super) fn held(&self) -> Vec<(AppId, u64)> {
+        self.0.iter().map(|(app, records)| (app.clone(), bytes(records))).collect()
     }
 
     pub(super) fn forget(&mut self, app: &AppId) {
@@ -48,6 +51,12 @@ impl Shelves {
     pub(crate) fn count(&self) -> usize {
         self.0.values().map(BTreeMap::len).sum()
     }
+}
+
+fn bytes(records: &BTreeMap<Point, Kept>) -> u64 {
+    let size =
+        |(point, kept): (&Point, &Kept)| record_bytes(point.name.len(), kept.value.as_ref().map_or(0, Bytes::len));
+    records.iter().map(size).sum()
 }
 
 impl Shelf for Shelves {
