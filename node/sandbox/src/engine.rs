@@ -5,9 +5,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use wasmparser::WasmFeatures;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::code::fingerprint;
+use crate::inspect::features;
 
 /// One tick of the clock that stops handlers which take too long.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -16,6 +18,8 @@ pub const TICK: Duration = Duration::from_millis(10);
 const GUEST_STACK: usize = 512 << 10;
 /// Bytes that a memory allocated on demand can grow before it has to move.
 const ROOM_TO_GROW: u64 = 256 << 10;
+/// What the engine uses itself, in the adapters that it makes between components, and no component may.
+const OWN_FEATURES: WasmFeatures = WasmFeatures::MULTI_MEMORY;
 /// Frames of a trap's backtrace.
 const FRAMES: usize = 8;
 /// What a pooled instance may have; the same numbers as the bounds of [`inspect`](crate::inspect()), with room for the
@@ -138,7 +142,7 @@ impl Drop for Ticker {
 }
 
 /// Both fuel, the account, and epochs, the wall clock. NaNs are canonical so that equal events give equal bytes
-/// everywhere. What a peerlet does not need is off: shared memory, 64-bit memory, relaxed SIMD, anything asynchronous.
+/// everywhere. What [`inspect`](crate::inspect()) refuses is off.
 fn config() -> Config {
     let mut config = Config::new();
     config
@@ -148,8 +152,7 @@ fn config() -> Config {
         .memory_init_cow(true)
         .max_wasm_stack(GUEST_STACK)
         .cranelift_nan_canonicalization(true)
-        .wasm_relaxed_simd(false)
-        .wasm_memory64(false)
+        .wasm_features(WasmFeatures::all().difference(features() | OWN_FEATURES), false)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(core::num::NonZeroUsize::new(FRAMES));
     config
@@ -179,8 +182,24 @@ fn pooled(options: &EngineOptions) -> Config {
         .max_memory_size(options.pooled_memory_bytes)
         .max_core_instances_per_component(POOL_CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(POOL_MEMORIES_PER_COMPONENT)
-        .max_tables_per_component(POOL_TABLES_PER_COMPONENT);
+        .max_tables_per_component(POOL_TABLES_PER_COMPONENT)
+        .max_tables_per_module(POOL_TABLES_PER_COMPONENT);
     let mut config = config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_takes_what_the_inspection_takes_and_nothing_else() {
+        let pooled = Engine::new(EngineOptions { pooled_instances: 1, ..EngineOptions::default() });
+        let on_demand = Engine::new(EngineOptions { pooled_instances: 0, ..EngineOptions::default() });
+        for engine in [pooled, on_demand, Engine::for_compiling(true), Engine::for_compiling(false)] {
+            let engine = engine.expect("an engine");
+            assert_eq!(engine.wasmtime().get_wasm_features(), features() | OWN_FEATURES);
+        }
+    }
 }

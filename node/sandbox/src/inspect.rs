@@ -286,13 +286,12 @@ fn parse_version(version: &str) -> Option<[u32; 3]> {
     parts.next().is_none().then_some(version)
 }
 
-/// What the engine offers and current toolchains emit.
-fn features() -> WasmFeatures {
-    WasmFeatures::WASM2
+/// What components may use: what current toolchains emit. The engine has all else switched off. References that a garbage
+/// collector would have to follow, `externref` among them, are not among it, as no collector is there.
+pub(crate) fn features() -> WasmFeatures {
+    WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES)
         | WasmFeatures::TAIL_CALL
         | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::BULK_MEMORY_OPT
-        | WasmFeatures::CALL_INDIRECT_OVERLONG
         | WasmFeatures::COMPONENT_MODEL
 }
 

@@ -116,6 +116,11 @@ fn features_that_are_off_are_refused() {
         "(module (memory 1 1 shared))",
         "(module (type (struct)))",
         "(module (tag))",
+        "(module (func (param externref)))",
+        "(module (table 1 externref))",
+        "(module (func (drop (ref.null any))))",
+        "(module (type $f (func)) (func (param (ref $f))))",
+        "(module (memory 1) (memory 1))",
         "(module (func (result v128) v128.const i32x4 0 0 0 0 v128.const i32x4 0 0 0 0 i8x16.relaxed_swizzle))",
     ] {
         let component = wat::parse_str(format!("(component (core {})", &module[1..])).unwrap();
