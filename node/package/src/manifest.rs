@@ -72,7 +72,7 @@ pub struct Budgets {
 /// A part of what a disk takes that leaves it to others: with all their copies, applications that write as much as they
 /// may still wait for the disk, not for each other.
 const fn default_written() -> u64 {
-    8 << 20
+    4 << 20
 }
 
 impl Default for Budgets {
