@@ -44,6 +44,19 @@ fn what_was_acknowledged_survives_the_crash_of_all_replicas_but_one_again_and_ag
 }
 
 #[test]
+fn what_a_dead_node_held_has_its_copies_again_long_before_a_comparison_is_due() {
+    let mut shelves = Shelves::new(9, 12, 3, Acknowledgement::All);
+    assert_eq!(shelves.write(0, &names(60), 10), 60);
+    for _ in 0..6 {
+        // Who held copies before the newcomer did holds them again after it, though they were compared not long ago.
+        let newcomer = shelves.join();
+        shelves.wait_for_places(120);
+        shelves.world.act(Act::Crash { node: newcomer });
+        shelves.wait_for_places(25);
+    }
+}
+
+#[test]
 fn records_move_to_a_node_that_joins_and_from_one_that_leaves() {
     let mut shelves = Shelves::new(3, 8, 3, Acknowledgement::Majority);
     assert_eq!(shelves.write(0, &names(60), 10), 60);

@@ -110,6 +110,8 @@ pub(crate) struct Records {
     held: VecDeque<Held>,
     /// When the own range is to be compared with a successor again.
     compare_at: BTreeMap<NodeId, Time>,
+    /// The successors that may hold copies of the own range, nearest first, when that was last looked at.
+    nearest: Vec<NodeId>,
     /// Nodes that will not run an application, until when that is believed.
     unwilling: BTreeMap<(AppId, NodeId), Time>,
     strays: Strays,
@@ -169,6 +171,7 @@ impl Records {
             settling: Vec::new(),
             held: VecDeque::new(),
             compare_at: BTreeMap::new(),
+            nearest: Vec::new(),
             unwilling: BTreeMap::new(),
             strays: Strays::default(),
             scrub: Scrub::default(),

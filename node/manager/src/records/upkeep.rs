@@ -29,8 +29,10 @@ impl Node {
             return;
         }
         self.records.compare_at.retain(|node, _| view.successors.iter().any(|peer| peer.id == *node));
+        let reach = self.reach() - 1 + MAX_UNWILLING;
+        self.note_nearer(&view, reach);
         let keepers = self.keepers();
-        for (rank, peer) in view.successors.iter().enumerate().take(self.reach() - 1 + MAX_UNWILLING) {
+        for (rank, peer) in view.successors.iter().enumerate().take(reach) {
             let due = self.records.compare_at.get(&peer.id).is_none_or(|at| *at <= self.now);
             if due {
                 for (range, apps) in self.shared_with(&keepers, rank + 1, *peer) {
@@ -42,6 +44,17 @@ impl Node {
             }
         }
         self.offer_code(&view);
+    }
+
+    /// Whoever is nearer than before may have to hold more than what was compared with it.
+    fn note_nearer(&mut self, view: &RingView, reach: usize) {
+        let nearest: Vec<NodeId> = view.successors.iter().take(reach).map(|peer| peer.id).collect();
+        let before = std::mem::replace(&mut self.records.nearest, nearest);
+        for (rank, node) in self.records.nearest.iter().enumerate() {
+            if before.iter().position(|other| other == node).is_some_and(|before| before > rank) {
+                self.records.compare_at.remove(node);
+            }
+        }
     }
 
     /// Offers the nodes before this one what it keeps of the code of their ranges: those that will not keep it say so, and
