@@ -17,6 +17,8 @@ use crate::standard::DHT;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two looks at them.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long nothing may have come before no more is taken to come.
+const STILL: Duration = Duration::from_secs(2);
 /// Between two lines on how far they are.
 const TELL: Duration = Duration::from_secs(2);
 
@@ -61,16 +63,31 @@ fn copies(nodes: usize) -> u64 {
     (nodes as u64).min(u64::from(DHT.replicas))
 }
 
+/// Whether each record can have all its copies: a ring of no more nodes than copies has one of each on every node.
+fn can_be_whole(shelves: &Shelves) -> bool {
+    let copies = copies(shelves.len());
+    let mut each = shelves.values().map(|kept| kept.bytes);
+    let first = each.next();
+    if shelves.len() as u64 == copies {
+        each.all(|bytes| Some(bytes) == first)
+    } else {
+        bytes(shelves).is_multiple_of(copies)
+    }
+}
+
 impl Steps {
     /// The bytes of all records, each counted once. Waits until the copies that nobody had to wait for are written too.
     pub(super) fn stored_once(&mut self) -> Result<u64, DemoError> {
         let start = Instant::now();
-        let mut last = self.shelves()?;
+        let (mut last, mut since) = (self.shelves()?, start);
         loop {
             self.pause(LOOK)?;
             let now = self.shelves()?;
             let (sum, copies) = (bytes(&now), copies(now.len()));
-            if now == last && sum.is_multiple_of(copies) {
+            if now != last {
+                since = Instant::now();
+            }
+            if since.elapsed() >= STILL && can_be_whole(&now) && !self.is_settling()? {
                 self.tell_where(&now);
                 return Ok(sum / copies);
             }
@@ -177,6 +194,14 @@ mod tests {
         let (before, after) = (shelves(&[(1, 10, 5), (2, 10, 7)]), shelves(&[(1, 20, 9), (3, 5, 2)]));
         assert_eq!(moved(&before, &after), 4 + 2);
         assert_eq!(bytes(&after), 25);
+    }
+
+    #[test]
+    fn copies_that_are_missing_show_where_they_can() {
+        assert!(can_be_whole(&shelves(&[(1, 10, 0), (2, 10, 0), (3, 10, 0)])));
+        assert!(!can_be_whole(&shelves(&[(1, 12, 0), (2, 9, 0), (3, 12, 0)])), "a sum that happens to be right");
+        assert!(can_be_whole(&shelves(&[(1, 10, 0), (2, 10, 0), (3, 5, 0), (4, 5, 0)])));
+        assert!(!can_be_whole(&shelves(&[(1, 10, 0), (2, 10, 0), (3, 5, 0), (4, 4, 0)])));
     }
 
     #[test]
