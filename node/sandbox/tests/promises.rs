@@ -6,7 +6,7 @@ mod support;
 use bytes::Bytes;
 use prost_contract::{Effect, Execution, Limits, LogLevel, Outcome, Place, Records as _, TrapKind};
 use prost_sandbox::{Instance, Overlay};
-use support::{Memory, OK, Peerlet, compile, context, deliver, engine, no_records, node, run, shared, start};
+use support::{Memory, OK, Peerlet, compile, context, deliver, engine, no_records, node, repeat, run, shared, start};
 
 const LOG: &str = "(call $log (i32.const 1) (i32.const 2048) (i32.const 4))";
 const SET: &str = "(call $set (i64.const 1) (i64.const 2) (i32.const 1024))";
@@ -26,14 +26,6 @@ fn put(name: u32, value: u32) -> String {
     format!(
         "(call $put (i32.const 0) (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 2048) (i32.const {name})
             (i32.const 4096) (i32.const {value}) (i32.const 0) (i64.const 0) (i32.const 1024))"
-    )
-}
-
-/// So many times.
-fn times(count: u32, body: &str) -> String {
-    format!(
-        "(local $n i32) (loop $again {body} (local.set $n (i32.add (local.get $n) (i32.const 1)))
-            (br_if $again (i32.lt_u (local.get $n) (i32.const {count}))))"
     )
 }
 
@@ -136,12 +128,12 @@ fn a_record_of_64_kib_under_512_bytes_is_kept_and_one_byte_more_is_not() {
 #[test]
 fn an_event_has_256_effects_and_writes_and_16_mib_of_them() {
     let peerlet = Peerlet::new().timer().route().memory("4");
-    assert_eq!(once(&peerlet, &times(256, SET)).effects.len(), 256);
-    assert_too_many(&once(&peerlet, &times(257, SET)), "effects");
+    assert_eq!(once(&peerlet, &repeat(256, SET)).effects.len(), 256);
+    assert_too_many(&once(&peerlet, &repeat(257, SET)), "effects");
     // 128 messages of 128 KiB.
     let send = send(0, 128 << 10);
-    assert_eq!(sent(&once(&peerlet, &times(128, &send))).len(), 128);
-    assert_too_many(&once(&peerlet, &times(129, &send)), "data");
+    assert_eq!(sent(&once(&peerlet, &repeat(128, &send))).len(), 128);
+    assert_too_many(&once(&peerlet, &repeat(129, &send)), "data");
 }
 
 #[test]

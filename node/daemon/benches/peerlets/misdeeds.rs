@@ -2,21 +2,13 @@
 
 use prost_contract::Capability;
 
-use crate::component::{OK, Peerlet};
+use crate::component::{OK, Peerlet, repeat};
 
 /// One of them.
 pub(crate) struct Misdeed {
     pub(crate) name: &'static str,
     pub(crate) component: Vec<u8>,
     pub(crate) capabilities: Vec<Capability>,
-}
-
-/// A loop of so many rounds.
-fn repeat(count: u32, body: &str) -> String {
-    format!(
-        "(local $n i32) (loop $again {body} (local.set $n (i32.add (local.get $n) (i32.const 1)))
-         (br_if $again (i32.lt_u (local.get $n) (i32.const {count}))))"
-    )
 }
 
 /// Grows as far as it can, and writes to each page.

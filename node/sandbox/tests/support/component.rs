@@ -43,6 +43,14 @@ const REALLOC: &str = "(local $at i32)
 /// Where a zeroed `result` lies: `ok`.
 pub const OK: &str = "i32.const 16";
 
+/// A loop that does this so many times.
+pub fn repeat(count: u32, body: &str) -> String {
+    format!(
+        "(local $n i32) (loop $again {body} (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $n) (i32.const {count}))))"
+    )
+}
+
 impl Peerlet {
     pub fn new() -> Peerlet {
         let empty = String::new;

@@ -13,7 +13,7 @@ use prost_contract::{Capability, Context, Event, Execution, Limits, Message, Pla
 use prost_kbr::{Dispatch, Id, Interval, Key};
 use prost_sandbox::{Compiled, Engine, EngineOptions, Instance, Overlay, SharedRecords, StartError, Wasi};
 
-pub use component::{OK, Peerlet};
+pub use component::{OK, Peerlet, repeat};
 
 pub fn engine() -> Engine {
     Engine::new(EngineOptions { pooled_instances: 4, ..EngineOptions::default() }).expect("an engine")
