@@ -1,3 +1,3 @@
 //! Capability `client`: answers to local programs.
 
-pub use crate::bindings::prost::peerlet::client::{ClientError, push, respond};
+pub use crate::host::client::{ClientError, push, respond};

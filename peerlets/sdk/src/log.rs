@@ -1,6 +1,6 @@
 //! Capability `log`: bounded lines in the node's log, marked with the application.
 
-use crate::bindings::prost::peerlet::log as host;
+use crate::host::log as host;
 
 pub use host::Level;
 

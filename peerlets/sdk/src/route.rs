@@ -1,6 +1,6 @@
 //! Capability `route`: the common API for structured overlays.
 
-use crate::bindings::prost::peerlet::route as host;
+use crate::host::route as host;
 use crate::{Dispatch, Key, NodeId};
 
 pub use host::{

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::bindings::prost::peerlet::storage as host;
+use crate::host::storage as host;
 
 pub use host::{Allowance, Place, StorageError, delete, get, keys, names, usage};
 

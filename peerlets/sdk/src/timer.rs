@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::bindings::prost::peerlet::timer as host;
+use crate::host::timer as host;
 
 pub use host::{TimerError, cancel};
 
