@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use prost_contract::{Execution, Limits, Outcome, Receipt, Trap, TrapKind};
+use prost_contract::{Execution, Limits, Outcome, Overlay, Receipt, SharedRecords, Trap, TrapKind};
 use prost_manager::RunEvent;
-use prost_sandbox::{Compiled, Instance, Overlay, SharedRecords, Signer, StartError};
+use prost_sandbox::{Compiled, Instance, Signer, StartError};
 
 /// One application's code, and its instance once there is one.
 pub struct Actor {

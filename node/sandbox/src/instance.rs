@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use prost_contract::{Capability, Context, Event, Execution, Limits, Outcome, Receipt, Trap, TrapKind};
+use prost_contract::{Capability, Context, Event, Execution, Limits, Outcome, Overlay, Receipt, Trap, TrapKind};
 use prost_kbr::Refusal;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
@@ -12,7 +12,6 @@ use crate::bindings::Peerlet;
 use crate::compile::Compiled;
 use crate::engine::TICK;
 use crate::meter;
-use crate::overlay::Overlay;
 use crate::signer::Signer;
 use crate::state::State;
 use crate::text::clean;
@@ -117,35 +116,23 @@ impl Instance {
             return failed(Outcome::Trapped(trap), Receipt::default());
         };
         let clock = Clock::now();
-        core::mem::swap(&mut live.store.data_mut().records, records);
-        live.store.data_mut().begin(context);
+        live.store.data_mut().begin(context, core::mem::take(records));
         arm(&mut live.store);
         let called = catch_unwind(AssertUnwindSafe(|| live.call(event)));
-        core::mem::swap(&mut live.store.data_mut().records, records);
         let outcome = match called {
             Ok(Ok(outcome)) => settle(outcome, &live.store),
             Ok(Err(error)) => Outcome::Trapped(classify(&error, live.store.data())),
             Err(_) => Outcome::Trapped(host_panic()),
         };
         let mut receipt = receipt(&live.store, clock.elapsed());
-        let turn = core::mem::take(&mut live.store.data_mut().turn);
-        match outcome {
-            Outcome::Done | Outcome::Verdict(_) => {
-                records.keep();
-                let (effects, writes) = turn.into_effects();
-                Execution { outcome, effects, writes, receipt }
-            }
-            Outcome::Refused(_) => {
-                records.roll_back();
-                failed(outcome, receipt)
-            }
-            Outcome::Trapped(_) => {
-                records.roll_back();
-                self.live = None;
-                receipt.memory_bytes = 0;
-                failed(outcome, receipt)
-            }
+        let well = matches!(outcome, Outcome::Done | Outcome::Verdict(_));
+        let (effects, writes);
+        (*records, effects, writes) = live.store.data_mut().end(well);
+        if let Outcome::Trapped(_) = outcome {
+            self.live = None;
+            receipt.memory_bytes = 0;
         }
+        Execution { outcome, effects, writes, receipt }
     }
 }
 
@@ -183,7 +170,7 @@ impl Live {
 
 /// Gives a store the fuel and the time of one event.
 fn arm(store: &mut Store<State>) {
-    let limits = &store.data().limits;
+    let limits = store.data().turn.limits();
     let (fuel, wall) = (limits.fuel, limits.wall);
     store.set_fuel(fuel).expect("the engine consumes fuel");
     // One tick more, since the one under way has partly gone.
@@ -195,7 +182,7 @@ fn receipt(store: &Store<State>, elapsed: Duration) -> Receipt {
     let state = store.data();
     let left = store.get_fuel().expect("the engine consumes fuel");
     Receipt {
-        fuel: state.limits.fuel.saturating_sub(left).saturating_add(state.turn.charged),
+        fuel: state.turn.limits().fuel.saturating_sub(left).saturating_add(state.account.charged),
         memory_bytes: state.limiter.used(),
         micros: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
     }
@@ -204,16 +191,16 @@ fn receipt(store: &Store<State>, elapsed: Duration) -> Receipt {
 /// What a handler's return comes to, after all.
 fn settle(outcome: Outcome, store: &Store<State>) -> Outcome {
     let state = store.data();
-    if receipt(store, Duration::ZERO).fuel > state.limits.fuel {
+    if receipt(store, Duration::ZERO).fuel > state.turn.limits().fuel {
         let message = "the event used up its fuel, host calls included".to_owned();
         return Outcome::Trapped(Trap { kind: TrapKind::OutOfFuel, message });
     }
-    if state.turn.store_failed {
+    if state.turn.store_failed() {
         return Outcome::Refused("the store failed".to_owned());
     }
     match outcome {
         Outcome::Verdict(prost_contract::Verdict::Rewrite { payload, .. })
-            if payload.len() > state.limits.payload_bytes as usize =>
+            if payload.len() > state.turn.limits().payload_bytes as usize =>
         {
             Outcome::Refused(format!("a rewritten payload of {} bytes is too large", payload.len()))
         }

@@ -1,4 +1,4 @@
-//! What host calls cost, in fuel, and how much one event may hand over.
+//! What host calls cost, in fuel, and how much a guest may hold and say.
 //!
 //! A unit of fuel is about one WebAssembly instruction, so a price is about the number of instructions that the host
 //! spends. Prices are part of what makes receipts comparable: they change only together with the engine's version.
@@ -22,19 +22,12 @@ pub(crate) const SIGN: u64 = 100_000;
 /// Checking an Ed25519 signature.
 pub(crate) const VERIFY: u64 = 200_000;
 
-/// Bytes of effects and writes that one event may hand over, all together. A guess: it lets a handler send 128 payloads
-/// of the largest default size.
-pub(crate) const EVENT_BYTES: usize = 16 << 20;
 /// Bytes that one host call may copy out of a guest. wasmtime stops a call that lifts more.
 pub(crate) const CALL_BYTES: usize = 1 << 20;
 /// Host resources, such as streams, that an instance may hold.
 pub(crate) const RESOURCES: usize = 256;
 /// Handles of all kinds that an instance may hold, its own resources included.
 pub(crate) const HANDLES: usize = 10_000;
-/// Nodes in one answer about the ring.
-pub(crate) const NODES: usize = 64;
-/// Names or keys in one page of a list.
-pub(crate) const PAGE: usize = 1_024;
 /// Log lines of one event; more are dropped.
 pub(crate) const LINES: usize = 16;
 /// Bytes of one log line, of a refusal or of a trap's message; more are cut off.

@@ -29,7 +29,7 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &State) -> Trap {
             message.push_str(&clean(name, 120));
         }
     }
-    let printed = String::from_utf8_lossy(&state.turn.output);
+    let printed = String::from_utf8_lossy(&state.account.output);
     if !printed.trim().is_empty() {
         message.push_str("; it printed: ");
         message.push_str(&clean(printed.trim(), PRINTED));

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_contract::{
-    Context, Effect, Event, Execution, Limits, LogLevel, Outcome, Place, TrapKind, Verdict, Write, record_bytes,
+    Context, Effect, Event, Execution, Limits, LogLevel, Outcome, Overlay, Place, TrapKind, Verdict, Write,
+    record_bytes,
 };
 use prost_kbr::message::Peer;
 use prost_kbr::{Dispatch, NodeId, RingView};
-use prost_sandbox::{Instance, Overlay, Signature, Signer, StartError};
+use prost_sandbox::{Instance, Signature, Signer, StartError};
 use support::{
     Memory, OK, Peerlet, compile, context, deliver, engine, no_records, node, run, serve, shared, start, try_start,
 };

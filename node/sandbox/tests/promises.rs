@@ -4,8 +4,8 @@
 mod support;
 
 use bytes::Bytes;
-use prost_contract::{Effect, Execution, Limits, LogLevel, Outcome, Place, Records as _, TrapKind};
-use prost_sandbox::{Instance, Overlay};
+use prost_contract::{Effect, Execution, Limits, LogLevel, Outcome, Overlay, Place, Records as _, TrapKind};
+use prost_sandbox::Instance;
 use support::{Memory, OK, Peerlet, compile, context, deliver, engine, no_records, node, repeat, run, shared, start};
 
 const LOG: &str = "(call $log (i32.const 1) (i32.const 2048) (i32.const 4))";

@@ -11,13 +11,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_contract::{Execution, Records};
+use prost_contract::Execution;
+pub use prost_contract::SharedRecords;
 use prost_kbr::{AppId, NodeId, Refusal};
 use prost_manager::{ContentSettings, RunEvent};
 use prost_package::{Grant, Package, Policy};
-
-/// The records of an application on a node, as its handlers read them.
-pub type SharedRecords = Arc<dyn Records + Send + Sync>;
 
 /// Compiles components.
 pub trait Runtime: Send {

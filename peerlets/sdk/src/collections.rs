@@ -209,7 +209,8 @@ mod tests {
     fn a_map_keeps_its_keys_in_order_and_apart_from_others() {
         let mut node = Node::<Nothing>::new("a");
         node.act(|_| {
-            let (numbers, names) = (Map::<u64, String>::new(Place::Node, b"n/"), Map::<String, u64>::new(Place::Node, b"s/"));
+            let (numbers, names) =
+                (Map::<u64, String>::new(Place::Node, b"n/"), Map::<String, u64>::new(Place::Node, b"s/"));
             for key in [300, 2, 1] {
                 numbers.insert(&key, &format!("value {key}"), None).expect("written");
             }

@@ -1,7 +1,7 @@
 //! Random numbers that nobody can foretell.
 
-use crate::host::time as host;
 use crate::Id;
+use crate::host::time as host;
 
 /// Random bytes.
 pub fn bytes<const N: usize>() -> [u8; N] {

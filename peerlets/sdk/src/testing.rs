@@ -217,7 +217,8 @@ impl<P: Peerlet> Node<P> {
         let (answers, rest) = effects.into_iter().partition(|effect| matches!(effect, Effect::Respond { .. }));
         self.state.effects = rest;
         let answers: Vec<Effect> = answers;
-        let answer = |effect| if let Effect::Respond { request, outcome } = effect { Some((request, outcome)) } else { None };
+        let answer =
+            |effect| if let Effect::Respond { request, outcome } = effect { Some((request, outcome)) } else { None };
         answers.into_iter().filter_map(answer).collect()
     }
 
@@ -305,7 +306,8 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        let bytes = |((_, name), (value, _)): (&(Place, Vec<u8>), &(Vec<u8>, _))| (name.len() + value.len() + 64) as u64;
+        let bytes =
+            |((_, name), (value, _)): (&(Place, Vec<u8>), &(Vec<u8>, _))| (name.len() + value.len() + 64) as u64;
         self.records.iter().map(bytes).sum()
     }
 
@@ -445,12 +447,7 @@ impl Host for State {
         Ok(names.map(|(_, name)| name.clone()).take(max.min(1024) as usize).collect())
     }
 
-    fn keys(
-        &mut self,
-        range: KeyRange,
-        after: Option<Key>,
-        max: u32,
-    ) -> core::result::Result<Vec<Key>, StorageError> {
+    fn keys(&mut self, range: KeyRange, after: Option<Key>, max: u32) -> core::result::Result<Vec<Key>, StorageError> {
         let position = |key: Key| (key == range.after, range.after.distance_to(key));
         let keys: BTreeSet<_> = self
             .records

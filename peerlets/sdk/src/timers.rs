@@ -90,7 +90,8 @@ impl<K: Ord + Clone> Timers<K> {
         self.armed = None;
         let now = Instant::now();
         let mut names = Vec::new();
-        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= now && names.len() < PER_EVENT) {
+        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= now && names.len() < PER_EVENT)
+        {
             let name = entry.remove();
             self.places.remove(&name);
             names.push(name);

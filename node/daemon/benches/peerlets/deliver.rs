@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use prost_contract::SharedRecords;
 use prost_contract::{Capability, Change, Event, Execution, Limits, Message, Outcome, Place, Records, Unavailable};
 use prost_kbr::{Dispatch, Id, Interval, Key};
 use prost_manager::RunEvent;
@@ -12,7 +13,7 @@ use prost_node::actor::Actor;
 use prost_node::compiler::Compiler;
 use prost_node::store::{DataDir, Store};
 use prost_package::Grant;
-use prost_sandbox::{Engine, EngineOptions, SharedRecords};
+use prost_sandbox::{Engine, EngineOptions};
 
 use crate::bare::Bare;
 use crate::component::{OK, Peerlet};

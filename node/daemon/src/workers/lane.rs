@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use prost_contract::Execution;
+use prost_contract::SharedRecords;
 use prost_kbr::AppId;
 use prost_manager::RunEvent;
-use prost_sandbox::SharedRecords;
 use tokio::sync::mpsc::Sender;
 
 use super::Done;

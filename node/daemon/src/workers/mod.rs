@@ -13,10 +13,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use prost_contract::Execution;
+use prost_contract::SharedRecords;
 use prost_kbr::{AppId, Refusal};
 use prost_manager::RunEvent;
 use prost_package::Grant;
-use prost_sandbox::{Engine, EngineError, EngineOptions, SharedRecords, Signer, Ticker};
+use prost_sandbox::{Engine, EngineError, EngineOptions, Signer, Ticker};
 use tokio::sync::mpsc::Sender;
 
 use crate::actor::Actor;

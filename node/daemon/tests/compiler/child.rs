@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use prost_contract::{Event, Limits, Outcome};
+use prost_contract::{Event, Limits, Outcome, Overlay};
 use prost_kbr::{Id, Refusal};
 use prost_node::compiler::{ChildLimits, Compiler, CompilerError, Ended, Stopped, Work};
 use prost_node::standard::DHT;
-use prost_sandbox::{CompileError, Instance, NotCode, Overlay};
+use prost_sandbox::{CompileError, Instance, NotCode};
 use rustix::process::{Signal, kill_process};
 
 use crate::alone::{self, Nothing};

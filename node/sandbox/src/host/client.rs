@@ -1,36 +1,30 @@
 //! Capability `client`.
 
-use bytes::Bytes;
-use prost_contract::Effect;
+use prost_contract as contract;
 
 use crate::bindings::prost::peerlet::client::{ClientError, Host};
 use crate::meter;
-use crate::state::State;
+use crate::state::{State, bounded};
+
+impl From<contract::ClientError> for ClientError {
+    fn from(error: contract::ClientError) -> ClientError {
+        match error {
+            contract::ClientError::Gone => ClientError::Gone,
+            contract::ClientError::TooLarge => ClientError::TooLarge,
+        }
+    }
+}
 
 impl Host for State {
     fn respond(&mut self, request: u64, outcome: Result<Vec<u8>, String>) -> wasmtime::Result<Result<(), ClientError>> {
-        let length = outcome.as_ref().map_or_else(String::len, Vec::len);
-        self.enter(meter::EFFECT, length)?;
-        if length > self.limits.payload_bytes as usize {
-            return Ok(Err(ClientError::TooLarge));
-        }
-        if !self.answer(request) {
-            return Ok(Err(ClientError::Gone));
-        }
-        self.effect(Effect::Respond { request, outcome: outcome.map(Bytes::from) }, length)?;
-        Ok(Ok(()))
+        self.enter(meter::EFFECT, outcome.as_ref().map_or_else(String::len, Vec::len))?;
+        let answered = bounded(self.turn.respond(request, outcome))?;
+        Ok(answered.map_err(Into::into))
     }
 
     fn push(&mut self, request: u64, item: Vec<u8>) -> wasmtime::Result<Result<(), ClientError>> {
-        let length = item.len();
-        self.enter(meter::EFFECT, length)?;
-        if length > self.limits.payload_bytes as usize {
-            return Ok(Err(ClientError::TooLarge));
-        }
-        if self.has_answered(request) {
-            return Ok(Err(ClientError::Gone));
-        }
-        self.effect(Effect::Push { request, item: Bytes::from(item) }, length)?;
-        Ok(Ok(()))
+        self.enter(meter::EFFECT, item.len())?;
+        let pushed = bounded(self.turn.push(request, item))?;
+        Ok(pushed.map_err(Into::into))
     }
 }

@@ -31,8 +31,3 @@ pub(crate) fn link(linker: &mut Linker<State>, capability: Capability) -> wasmti
 pub(crate) fn link_types(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     peerlet::types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
-
-/// A guest's count, no larger than `bound`.
-fn at_most(max: u32, bound: usize) -> usize {
-    usize::try_from(max).map_or(bound, |max| max.min(bound))
-}

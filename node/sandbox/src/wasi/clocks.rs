@@ -13,7 +13,7 @@ const NANOS_PER_MILLI: u32 = 1_000_000;
 impl wall_clock::Host for State {
     fn now(&mut self) -> wasmtime::Result<Datetime> {
         self.charge(0, size_of::<Datetime>())?;
-        let now = self.context.now_ms;
+        let now = self.turn.context().now_ms;
         Ok(Datetime { seconds: now / 1_000, nanoseconds: (now % 1_000) as u32 * NANOS_PER_MILLI })
     }
 
@@ -26,7 +26,7 @@ impl wall_clock::Host for State {
 impl monotonic_clock::Host for State {
     fn now(&mut self) -> wasmtime::Result<Instant> {
         self.charge(0, size_of::<Instant>())?;
-        Ok(self.context.monotonic_ns)
+        Ok(self.turn.context().monotonic_ns)
     }
 
     fn resolution(&mut self) -> wasmtime::Result<Duration> {
@@ -36,7 +36,7 @@ impl monotonic_clock::Host for State {
 
     fn subscribe_instant(&mut self, when: Instant) -> wasmtime::Result<Resource<DynPollable>> {
         self.charge(0, size_of::<Instant>())?;
-        self.past(when <= self.context.monotonic_ns)
+        self.past(when <= self.turn.context().monotonic_ns)
     }
 
     fn subscribe_duration(&mut self, when: Duration) -> wasmtime::Result<Resource<DynPollable>> {

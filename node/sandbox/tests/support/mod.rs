@@ -9,9 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_contract::{Capability, Context, Event, Execution, Limits, Message, Place, Records, Request, Unavailable};
+use prost_contract::{
+    Capability, Context, Event, Execution, Limits, Message, Overlay, Place, Records, Request, SharedRecords,
+    Unavailable,
+};
 use prost_kbr::{Dispatch, Id, Interval, Key};
-use prost_sandbox::{Compiled, Engine, EngineOptions, Instance, Overlay, SharedRecords, StartError, Wasi};
+use prost_sandbox::{Compiled, Engine, EngineOptions, Instance, StartError, Wasi};
 
 pub use component::{OK, Peerlet, repeat};
 

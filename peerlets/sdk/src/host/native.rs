@@ -26,13 +26,7 @@ pub trait Host {
     /// Fills the bytes.
     fn random(&mut self, bytes: &mut [u8]);
 
-    fn route(
-        &mut self,
-        key: Key,
-        payload: &[u8],
-        dispatch: Dispatch,
-        hint: Option<NodeId>,
-    ) -> Result<u64, RouteError>;
+    fn route(&mut self, key: Key, payload: &[u8], dispatch: Dispatch, hint: Option<NodeId>) -> Result<u64, RouteError>;
     fn send(&mut self, to: NodeId, payload: &[u8]) -> Result<u64, RouteError>;
     fn myself(&self) -> NodeId;
     fn local_lookup(&self, key: Key, max: u32, safe: bool) -> Vec<NodeId>;
@@ -44,13 +38,7 @@ pub trait Host {
     fn unwatch(&mut self, node: NodeId);
 
     fn get(&mut self, place: Place, name: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
-    fn put(
-        &mut self,
-        place: Place,
-        name: &[u8],
-        value: &[u8],
-        expires_in: Option<u64>,
-    ) -> Result<(), StorageError>;
+    fn put(&mut self, place: Place, name: &[u8], value: &[u8], expires_in: Option<u64>) -> Result<(), StorageError>;
     fn delete(&mut self, place: Place, name: &[u8]) -> Result<(), StorageError>;
     fn names(
         &mut self,
@@ -103,7 +91,8 @@ pub fn with<H: Host + 'static, T>(host: H, act: impl FnOnce() -> T) -> (H, T) {
 
 fn ask<T>(question: impl FnOnce(&mut dyn Host) -> T) -> T {
     let host = HOST.with_borrow(Clone::clone);
-    let host = host.expect("a peerlet asks its node: run it with prost_peerlet::testing or prost_peerlet::native::with");
+    let host =
+        host.expect("a peerlet asks its node: run it with prost_peerlet::testing or prost_peerlet::native::with");
     let mut host = host.borrow_mut();
     question(&mut *host)
 }
@@ -113,10 +102,9 @@ macro_rules! stand_in {
         $(#[$of])*
         pub(crate) mod $module {
             use super::*;
-            #[allow(unused_imports, reason = "some modules have no types of their own")]
             pub use super::contract::$module::{$($name),*};
             $(
-                #[allow(missing_docs, reason = "see the contract")]
+                #[allow(missing_docs, unreachable_pub, reason = "see the contract; the kit's modules pass most of them on")]
                 pub fn $function($($argument: $type),*) -> $result {
                     ask(|host| host.$method($($argument),*))
                 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_contract::{Place, Records, Unavailable, Write, record_bytes};
 use prost_kbr::{Id, Interval, Key};
+
+use crate::Write;
+use crate::records::{Place, Records, Unavailable, record_bytes};
 
 /// Records that several threads may hold.
 pub type SharedRecords = Arc<dyn Records + Send + Sync>;
@@ -15,9 +17,9 @@ type Change = Option<(Bytes, Option<u64>)>;
 
 /// The records of one application, with the writes of events on top that ended well but are not in `base` yet.
 ///
-/// Give the same overlay to [`Instance::run`](crate::Instance::run) for each event of a batch, and the next event sees
-/// what the one before wrote; an event that fails leaves nothing behind. Make a new one when `base` has the writes.
-/// Its size is bounded by [`Limits::effects`](prost_contract::Limits::effects) for each event.
+/// Give the same overlay to each event of a batch, and the next event sees what the one before wrote; an event that fails
+/// leaves nothing behind. Make a new one when `base` has the writes. Its size is bounded by
+/// [`Limits::effects`](crate::Limits::effects) for each event.
 pub struct Overlay {
     base: SharedRecords,
     changes: BTreeMap<Place, BTreeMap<Vec<u8>, Change>>,
@@ -41,18 +43,18 @@ impl Overlay {
     }
 
     /// An event starts; its clock decides what has expired.
-    pub(crate) fn begin(&mut self, now_ms: u64) {
+    pub fn begin(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
     }
 
     /// The event ended well.
-    pub(crate) fn keep(&mut self) {
+    pub fn keep(&mut self) {
         self.undo.clear();
         self.kept_growth = self.growth;
     }
 
     /// The event did not end well: its writes go.
-    pub(crate) fn roll_back(&mut self) {
+    pub fn roll_back(&mut self) {
         while let Some((place, name, before)) = self.undo.pop() {
             let at_place = self.changes.entry(place).or_default();
             match before {
@@ -67,7 +69,7 @@ impl Overlay {
     }
 
     /// Makes a write that changes the bytes held by `growth`.
-    pub(crate) fn write(&mut self, write: &Write, growth: i64) {
+    pub fn write(&mut self, write: &Write, growth: i64) {
         let at_place = self.changes.entry(write.place).or_default();
         let before = at_place.insert(write.name.clone(), write.value.clone());
         self.undo.push((write.place, write.name.clone(), before));
@@ -156,8 +158,15 @@ fn position(start: Id, key: Key) -> (bool, Id) {
     (key == start, start.distance_to(key))
 }
 
-/// No records at all: what an instance holds between events.
-pub(crate) struct Nothing;
+impl Default for Overlay {
+    /// Over no records at all.
+    fn default() -> Overlay {
+        Overlay::new(Arc::new(Nothing))
+    }
+}
+
+/// No records at all.
+struct Nothing;
 
 impl Records for Nothing {
     fn get(&self, _: Place, _: &[u8]) -> Result<Option<Bytes>, Unavailable> {
