@@ -54,9 +54,18 @@
 //! }
 //! ```
 
+mod group;
+mod history;
+mod join;
+mod keep;
+mod order;
+mod parent;
+mod publish;
+mod search;
 mod settings;
 mod tree;
 mod upcalls;
+mod wire;
 
 pub use settings::Settings;
 pub use tree::Tree;

@@ -1,0 +1,280 @@
+//! Having a parent: looking for one, what it says, and losing it.
+
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use super::group::{Search, delay, is_nearer};
+use super::join::{NAMED, is_too_long};
+use super::tree::{Due, Sent, Tree};
+use super::wire::{self, Candidate, Control, Join, State};
+use super::{Refusal, Upcalls};
+use crate::time::Instant;
+use crate::{Failure, Key, NodeId, random, route};
+
+/// A join that nobody answers is sent again after this long, and longer each time, up to five times that.
+const AGAIN: Duration = Duration::from_secs(3);
+/// The same where it is known that it did not arrive.
+const PAUSE: Duration = Duration::from_millis(300);
+
+impl<A: Upcalls> Tree<A> {
+    /// Looks for a parent, where there is none and none is looked for.
+    pub(super) fn seek(&mut self, group: Key) {
+        let Some(entry) = self.groups.get_mut(&group) else { return };
+        if entry.parent.is_none() && !entry.is_root && entry.search.is_none() {
+            entry.search = Some(Search::new());
+            self.attempt(group);
+        }
+    }
+
+    /// Sends a join: to the best of the nodes that were named, else on the way to the root.
+    pub(super) fn attempt(&mut self, group: Key) {
+        let myself = route::myself();
+        let Some(entry) = self.groups.get_mut(&group) else { return };
+        let Some(credentials) = entry.credentials(myself) else { return };
+        let (root_only, last) = (entry.is_root || entry.was_root, entry.last);
+        let Some(search) = &mut entry.search else { return };
+        search.number = random::number();
+        search.attempts = search.attempts.saturating_add(1);
+        search.asked = search.candidates.pop();
+        let (number, asked) = (search.number, search.asked);
+        let wait = AGAIN * search.attempts.min(5);
+        let join = Join {
+            group,
+            number,
+            member: credentials.member,
+            credentials: credentials.shown,
+            root_only: root_only && asked.is_none(),
+            refused: search.refused.clone(),
+            last,
+        };
+        let payload = wire::control(self.channel, &Control::Join(join));
+        let sent = match asked {
+            Some(node) => route::send(node, &payload),
+            None if root_only => route::route(group, &payload),
+            None => route::route_per_hop(group, &payload, None),
+        };
+        self.timers.set(Due::Join(group), wait);
+        if let Ok(message) = sent {
+            self.sent.insert(message, Sent::Join(group, number));
+        }
+    }
+
+    /// A join came to nothing.
+    pub(super) fn join_failed(&mut self, group: Key, number: u64) {
+        let Some(search) = self.search_of(group, Some(number)) else { return };
+        if let Some(node) = search.asked {
+            search.refuse(node);
+        }
+        let pause = PAUSE * search.attempts.min(10);
+        self.timers.set(Due::Join(group), pause);
+    }
+
+    fn search_of(&mut self, group: Key, number: Option<u64>) -> Option<&mut Search> {
+        let search = self.groups.get_mut(&group)?.search.as_mut()?;
+        (Some(search.number) == number).then_some(search)
+    }
+
+    /// The parent says how things are, or a node that has taken this one as a child.
+    pub(super) fn on_state(&mut self, from: NodeId, mut state: State) {
+        let group = state.group;
+        let myself = route::myself();
+        let is_answer = self.search_of(group, state.number).is_some();
+        let parent = self.parent(group);
+        if is_too_long(&state.path) || state.path.contains(&myself) || from == myself {
+            // Round in a circle.
+            self.tell(from, &Control::Leave { group });
+            if parent == Some(from) {
+                self.lose_parent(group);
+                self.seek(group);
+            } else if is_answer {
+                self.elsewhere(group, from, Vec::new());
+            }
+            return;
+        }
+        let is_root = self.is_root(group) && self.is_responsible(group) != Some(false);
+        if parent != Some(from) {
+            if !is_answer || is_root {
+                self.tell(from, &Control::Leave { group });
+                return;
+            }
+            self.adopt(group, from);
+        }
+        let Some(entry) = self.groups.get_mut(&group) else { return };
+        entry.heard = Instant::now();
+        if is_answer {
+            entry.search = None;
+        }
+        state.path.push(from);
+        let is_new = entry.path != state.path || entry.rooted != state.rooted;
+        (entry.path, entry.rooted) = (state.path, state.rooted);
+        match state.last {
+            Some(last) if entry.last.is_some() => entry.advance(last, false),
+            last => entry.last = last,
+        }
+        if !entry.missing.numbers.is_empty() {
+            self.timers.set_if_idle(Due::Gap(group), Duration::ZERO);
+        }
+        let knew = self.groups.get(&group).and_then(|entry| entry.rules.clone());
+        if state.rooted && (state.number.is_some() || state.rules.is_some()) {
+            self.set_rules(group, state.rules);
+        }
+        let rules_changed = self.groups.get(&group).is_some_and(|entry| entry.rules != knew);
+        if is_new || rules_changed {
+            self.spread(group, rules_changed || state.rooted && is_new);
+        }
+        self.prune(group);
+    }
+
+    fn adopt(&mut self, group: Key, parent: NodeId) {
+        // A node that is in the tree without this one is no child of it any more.
+        self.take_away(group, parent);
+        let Some(entry) = self.groups.get_mut(&group) else { return };
+        let before = entry.parent.replace(parent);
+        entry.is_root = false;
+        entry.was_root &= !entry.children.is_empty();
+        entry.refreshed = Instant::now();
+        self.timers.cancel(&Due::Join(group));
+        if let Some(before) = before {
+            self.unwatch(before);
+            self.tell(before, &Control::Leave { group });
+        }
+        if route::watch(parent).is_err() {
+            // Heartbeats tell as well, later.
+            crate::log::debug("a parent is not watched");
+        }
+        self.timers.set(Due::Silence(group), self.settings.silence);
+        // This proves to the parent that the child is the one that it claimed to be.
+        let refresh = wire::control(self.channel, &Control::Refresh { group });
+        self.tell_relative(group, parent, &refresh);
+        self.app.parent_changed(group, Some(parent));
+    }
+
+    /// The parent sends this node elsewhere, or a node that was asked does.
+    pub(super) fn on_elsewhere(&mut self, from: NodeId, group: Key, number: Option<u64>, named: &[Candidate]) {
+        if number.is_none() {
+            if self.parent(group) != Some(from) {
+                return;
+            }
+            self.lose_parent(group);
+            if let Some(entry) = self.groups.get_mut(&group) {
+                entry.search.get_or_insert_with(Search::new);
+            }
+        } else if self.search_of(group, number).is_none() {
+            return;
+        }
+        let myself = route::myself();
+        let mut fit: Vec<Candidate> = named.iter().take(NAMED).copied().collect();
+        fit.retain(|candidate| candidate.node != myself && is_nearer(group, candidate.node, myself));
+        // My delay to it and its delay to the parent; where mine is not known, it is no longer than the way by the parent.
+        let by_parent = delay(from);
+        let cost = |candidate: &Candidate| {
+            let mine = route::round_trip(candidate.node).map(|micros| micros / 1000);
+            let theirs = candidate.delay.min(60_000);
+            mine.unwrap_or(by_parent.saturating_add(theirs)).saturating_add(theirs)
+        };
+        fit.sort_by_key(|candidate| Reverse(cost(candidate)));
+        self.elsewhere(group, from, fit.into_iter().map(|candidate| candidate.node).collect());
+    }
+
+    fn elsewhere(&mut self, group: Key, from: NodeId, mut candidates: Vec<NodeId>) {
+        let Some(search) = self.groups.get_mut(&group).and_then(|entry| entry.search.as_mut()) else { return };
+        if candidates.is_empty() {
+            search.refuse(from);
+        }
+        candidates.retain(|node| !search.refused.contains(node));
+        let is_known = !candidates.is_empty() || !search.candidates.is_empty();
+        if !candidates.is_empty() {
+            search.candidates = candidates;
+        }
+        let pause = if is_known { Duration::ZERO } else { PAUSE * search.attempts.min(10) };
+        self.timers.set(Due::Join(group), pause);
+    }
+
+    /// A member at or below this node may not join.
+    pub(super) fn on_refused(
+        &mut self,
+        from: NodeId,
+        group: Key,
+        number: Option<u64>,
+        member: NodeId,
+        reason: Refusal,
+    ) {
+        let is_parent = self.parent(group) == Some(from);
+        if !is_parent && self.search_of(group, number).is_none() {
+            return;
+        }
+        if is_parent {
+            self.lose_parent(group);
+        }
+        if member == route::myself() {
+            self.expel(group, reason);
+        }
+        let Some(entry) = self.groups.get(&group) else { return };
+        let of = entry.children.iter().filter(|(_, child)| child.credentials.member == member);
+        let children: Vec<NodeId> = of.map(|(node, _)| *node).collect();
+        for child in children {
+            self.take_away(group, child);
+            self.tell(child, &Control::Refused { group, number: None, member, reason: reason.code() });
+        }
+        if !self.prune(group) {
+            self.seek(group);
+            self.timers.set(Due::Join(group), PAUSE);
+        }
+    }
+
+    /// Without a parent from now on.
+    pub(super) fn lose_parent(&mut self, group: Key) {
+        let Some(entry) = self.groups.get_mut(&group) else { return };
+        if let Some(parent) = entry.parent.take() {
+            entry.path.clear();
+            entry.rooted = false;
+            self.timers.cancel(&Due::Silence(group));
+            self.unwatch(parent);
+            self.app.parent_changed(group, None);
+        }
+    }
+
+    /// Ends the watch over a node that is no group's parent any more.
+    pub(super) fn unwatch(&mut self, node: NodeId) {
+        if !self.groups.values().any(|entry| entry.parent == Some(node)) {
+            route::unwatch(node);
+        }
+    }
+
+    /// Leaves the tree where nobody here or below needs the group. True where it did.
+    pub(super) fn prune(&mut self, group: Key) -> bool {
+        if self.groups.get(&group).is_none_or(super::group::Group::is_needed) {
+            return false;
+        }
+        if let Some(parent) = self.parent(group) {
+            self.tell(parent, &Control::Leave { group });
+            self.lose_parent(group);
+        }
+        self.groups.remove(&group);
+        self.history.forget(group);
+        for due in [Due::Beat(group), Due::Silence(group), Due::Join(group), Due::Gap(group), Due::Order(group)] {
+            self.timers.cancel(&due);
+        }
+        true
+    }
+}
+
+impl Search {
+    pub(super) fn new() -> Search {
+        Search { number: 0, asked: None, attempts: 0, refused: Vec::new(), candidates: Vec::new() }
+    }
+
+    fn refuse(&mut self, node: NodeId) {
+        if !self.refused.contains(&node) {
+            if self.refused.len() >= NAMED {
+                self.refused.remove(0);
+            }
+            self.refused.push(node);
+        }
+    }
+}
+
+/// Whether a node that a message did not reach is to be taken for gone.
+pub(super) fn is_gone(reason: Failure) -> bool {
+    matches!(reason, Failure::Unreachable | Failure::Deadline | Failure::NoWillingNode)
+}
