@@ -36,6 +36,9 @@ impl<A: Upcalls> Tree<A> {
     pub(super) fn join_at_root(&mut self, child: NodeId, join: Join) {
         let (group, number, member) = (join.group, Some(join.number), join.member);
         if child != route::myself() {
+            if self.is_below_another(group) {
+                return self.join_here(child, join);
+            }
             if !self.enter(group) {
                 return;
             }
@@ -113,7 +116,7 @@ impl<A: Upcalls> Tree<A> {
         {
             let state = entry.state(group, Some(join.number), true);
             let payload = wire::control(self.channel, &Control::State(state));
-            self.tell_relative(group, child, &payload);
+            self.tell_relative(child, &payload);
         }
         self.seek(group);
         Ok(())
@@ -241,7 +244,7 @@ impl<A: Upcalls> Tree<A> {
         let children: Vec<NodeId> = entry.children.keys().copied().collect();
         entry.children.values_mut().for_each(|child| child.told = now);
         for child in children {
-            self.tell_relative(group, child, &payload);
+            self.tell_relative(child, &payload);
         }
     }
 }

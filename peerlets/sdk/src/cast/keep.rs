@@ -46,11 +46,11 @@ impl<A: Upcalls> Tree<A> {
             entry.refreshed = now;
         }
         for child in due {
-            self.tell_relative(group, child, &payload);
+            self.tell_relative(child, &payload);
         }
         if let Some(parent) = refresh {
             let payload = wire::control(self.channel, &Control::Refresh { group });
-            self.tell_relative(group, parent, &payload);
+            self.tell_relative(parent, &payload);
         }
     }
 
@@ -76,6 +76,12 @@ impl<A: Upcalls> Tree<A> {
     /// Whether this node is responsible for the group's key; none where it does not know.
     pub(super) fn is_responsible(&self, group: Key) -> Option<bool> {
         route::range(route::myself(), 0).map(|range| range.contains(group))
+    }
+
+    /// Whether this node has a parent and is not responsible: what comes to it as to a root was meant for another, whose
+    /// records are not there yet.
+    pub(super) fn is_below_another(&self, group: Key) -> bool {
+        self.parent(group).is_some() && self.is_responsible(group) == Some(false)
     }
 
     /// Responsibility has come to this node, or gone from it. What is to be done for each group is done in an event of its

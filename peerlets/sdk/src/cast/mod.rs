@@ -63,6 +63,8 @@ mod parent;
 mod publish;
 mod search;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod upcalls;
 mod wire;

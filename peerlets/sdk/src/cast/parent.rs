@@ -145,7 +145,7 @@ impl<A: Upcalls> Tree<A> {
         self.timers.set(Due::Silence(group), self.settings.silence);
         // This proves to the parent that the child is the one that it claimed to be.
         let refresh = wire::control(self.channel, &Control::Refresh { group });
-        self.tell_relative(group, parent, &refresh);
+        self.tell_relative(parent, &refresh);
         self.app.parent_changed(group, Some(parent));
     }
 

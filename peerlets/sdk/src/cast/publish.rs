@@ -10,7 +10,7 @@ use super::{CREDENTIALS, DATA, Frame, Refusal, Sequence, Upcalls};
 use crate::cbor::{self, Bytes};
 use crate::questions::{Question, Target};
 use crate::storage::{self, Place, StorageError};
-use crate::time::{Instant, wall_ms};
+use crate::time::Instant;
 use crate::{Key, NodeId};
 
 /// Answers of a root besides the codes of refusals, which follow the first.
@@ -35,6 +35,8 @@ impl<A: Upcalls> Tree<A> {
         let code = match question.key {
             Some(key) if key != group => return,
             None if !self.is_root(group) => Some(NOT_ROOT),
+            // It has a parent: the root is another, and only not ready yet.
+            Some(_) if self.is_below_another(group) => return,
             _ => match ask {
                 Ask::Create { rules, credentials, .. } => self.create_here(group, question.asker, rules, &credentials),
                 Ask::Publish { number, credentials, data, .. } => {
@@ -138,7 +140,7 @@ impl<A: Upcalls> Tree<A> {
         entry.children.values_mut().for_each(|child| child.told = now);
         let is_member = entry.membership.is_some();
         for child in children {
-            self.tell_relative(group, child, payload);
+            self.tell_relative(child, payload);
         }
         self.history.keep(group, frame.sequence, payload, self.settings.history);
         if !is_member {
@@ -192,7 +194,7 @@ impl<A: Upcalls> Tree<A> {
         let found: Vec<Vec<u8>> =
             wanted.filter_map(|at| self.history.get(group, at)).take(REPAIRED).map(<[u8]>::to_vec).collect();
         for payload in found {
-            self.tell_relative(group, from, &payload);
+            self.tell_relative(from, &payload);
         }
     }
 

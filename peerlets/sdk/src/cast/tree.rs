@@ -80,7 +80,7 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub(super) enum Sent {
     /// To a parent or a child.
-    To(Key, NodeId),
+    To(NodeId),
     Join(Key, u64),
     Search(Box<Anycast>),
 }
@@ -220,7 +220,7 @@ impl<A: Upcalls> Tree<A> {
         }
         let is_gone = is_gone(reason);
         match self.sent.get(&message) {
-            Some(Sent::To(_, node)) if is_gone => self.gone(*node),
+            Some(Sent::To(node)) if is_gone => self.gone(*node),
             Some(Sent::To(..)) => {}
             Some(Sent::Join(group, number)) => self.join_failed(*group, *number),
             Some(Sent::Search(search)) => self.search_on(Anycast::clone(search)),
@@ -292,10 +292,10 @@ impl<A: Upcalls> Tree<A> {
     }
 
     /// Sends to a parent or a child, whose failure matters.
-    pub(super) fn tell_relative(&mut self, group: Key, to: NodeId, payload: &[u8]) {
+    pub(super) fn tell_relative(&mut self, to: NodeId, payload: &[u8]) {
         self.effects += 1;
         if let Ok(message) = route::send(to, payload) {
-            self.sent.insert(message, Sent::To(group, to));
+            self.sent.insert(message, Sent::To(to));
         }
     }
 }
