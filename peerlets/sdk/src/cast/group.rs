@@ -27,6 +27,8 @@ pub(super) struct Credentials {
 #[derive(Debug, Clone)]
 pub(super) struct Child {
     pub(super) credentials: Credentials,
+    /// It serves nobody.
+    pub(super) leaf: bool,
     /// It is forgotten then, unless it speaks up.
     pub(super) until: Instant,
     /// When it was sent something last.
@@ -41,6 +43,8 @@ pub(super) struct Search {
     pub(super) asked: Option<NodeId>,
     pub(super) attempts: u32,
     pub(super) refused: Vec<NodeId>,
+    /// This node said that it serves nobody.
+    pub(super) leaf: bool,
     /// Others that were named, the best last.
     pub(super) candidates: Vec<NodeId>,
 }
@@ -68,6 +72,8 @@ pub(super) struct Group {
     /// It is, or was with the children it has now: then only a root may become its parent, as it may have children nearer to
     /// the key than itself.
     pub(super) was_root: bool,
+    /// Its parent took it because it serves nobody: then it must not, as the parent may be farther from the key than itself.
+    pub(super) leaf: bool,
     pub(super) search: Option<Search>,
     pub(super) children: BTreeMap<NodeId, Child>,
     /// The group's rules, where they are known: none in it where nobody has created the group.
@@ -93,6 +99,7 @@ impl Group {
             rooted: false,
             is_root: false,
             was_root: false,
+            leaf: false,
             search: None,
             children: BTreeMap::new(),
             rules: None,
@@ -168,11 +175,15 @@ impl Group {
         }
     }
 
-    /// Children that a node could go to instead of to this one: nearer to the key than it is, the quickest first.
+    /// Children that a node could go to instead of to this one, the quickest first.
     pub(super) fn candidates(&self, group: Key, node: NodeId, refused: &[NodeId], most: usize) -> Vec<Candidate> {
-        let fits = |other: &NodeId| *other != node && is_nearer(group, *other, node) && !refused.contains(other);
+        let leaf = self.children.get(&node).is_some_and(|child| child.leaf);
+        let fits = |(other, child): &(&NodeId, &Child)| {
+            **other != node && !child.leaf && (leaf || is_nearer(group, **other, node)) && !refused.contains(other)
+        };
+        let fit = self.children.iter().filter(fits);
         let mut found: Vec<Candidate> =
-            self.children.keys().copied().filter(fits).map(|node| Candidate { node, delay: delay(node) }).collect();
+            fit.map(|(node, _)| Candidate { node: *node, delay: delay(*node) }).collect();
         found.sort_by_key(|candidate| candidate.delay);
         found.truncate(most);
         found
@@ -190,7 +201,8 @@ fn rank(group: Key, node: NodeId) -> Id {
 }
 
 /// Whether `one` is nearer to the group's key than `other`. Only such a node, or the root, becomes its parent, so that
-/// there are no cycles whatever moves at the same time.
+/// there are no cycles whatever moves at the same time. A node that serves nobody cannot be on a cycle, and may be anyone's
+/// child.
 pub(super) fn is_nearer(group: Key, one: NodeId, other: NodeId) -> bool {
     (rank(group, one), one) < (rank(group, other), other)
 }

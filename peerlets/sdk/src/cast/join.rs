@@ -28,7 +28,7 @@ impl<A: Upcalls> Tree<A> {
     /// A join passes through on its way to the root: grafts the child and ends the message, where it can (JSAC 2002, section
     /// III-B).
     pub(super) fn join_in_passing(&mut self, child: NodeId, join: Join, is_proven: bool) -> bool {
-        let fits = !join.root_only && is_willing(&join) && is_nearer(join.group, route::myself(), child);
+        let fits = !join.root_only && is_willing(&join) && is_above(&join, child);
         fits && self.graft(child, join, is_proven).is_ok()
     }
 
@@ -60,7 +60,7 @@ impl<A: Upcalls> Tree<A> {
     pub(super) fn join_here(&mut self, child: NodeId, join: Join) {
         let (group, number, member) = (join.group, Some(join.number), join.member);
         let is_root = self.is_root(group);
-        let fits = is_root || !join.root_only && is_willing(&join) && is_nearer(group, route::myself(), child);
+        let fits = is_root || !join.root_only && is_willing(&join) && is_above(&join, child);
         let grafted = if fits { self.graft(child, join, true) } else { Err(Unfit::Elsewhere) };
         match grafted {
             Ok(()) => {}
@@ -87,7 +87,7 @@ impl<A: Upcalls> Tree<A> {
             return Err(Unfit::Elsewhere);
         }
         if let Some(entry) = self.groups.get(&group) {
-            if entry.parent == Some(child) || entry.path.contains(&child) {
+            if entry.leaf || entry.parent == Some(child) || entry.path.contains(&child) {
                 return Err(Unfit::Elsewhere);
             }
             let known = entry.rules.is_some();
@@ -105,7 +105,7 @@ impl<A: Upcalls> Tree<A> {
         if let Some(last) = join.last.filter(|last| entry.is_root && is_credible(last.epoch)) {
             entry.last = entry.last.max(Some(last));
         }
-        let is_new = entry.children.insert(child, Child { credentials, until, told: now }).is_none();
+        let is_new = entry.children.insert(child, Child { credentials, leaf: join.leaf, until, told: now }).is_none();
         if is_new {
             self.children += 1;
             self.app.child_added(group, child);
@@ -126,20 +126,21 @@ impl<A: Upcalls> Tree<A> {
         self.groups.get(&group).is_some_and(|entry| entry.children.contains_key(&node))
     }
 
-    fn most_children(&mut self, group: Key) -> usize {
+    pub(super) fn most_children(&mut self, group: Key) -> usize {
         let most = self.app.capacity(group, self.settings.children).min(MOST);
         if self.is_root(group) { most.max(LEAST) } else { most }
     }
 
     /// The bottleneck remover (JSAC 2002, section III-E): while there are too many children, the one that is farthest away
     /// goes to one of the others, which are named to it with their delays. Only one that is nearer to the key may take it,
-    /// so the child that is nearest of all stays.
+    /// so the child that is nearest of all stays. Those that serve nobody go first.
     fn make_room(&mut self, group: Key, most: usize, newcomer: NodeId, number: u64, refused: &[NodeId]) {
         while let Some(entry) = self.groups.get(&group).filter(|entry| entry.children.len() > most) {
-            let mut farthest: Option<(u32, NodeId, Vec<Candidate>)> = None;
-            for node in entry.children.keys().copied() {
+            let mut farthest: Option<((bool, u32), NodeId, Vec<Candidate>)> = None;
+            for (node, child) in &entry.children {
+                let node = *node;
                 let refused = if node == newcomer { refused } else { &[] };
-                let delay = delay(node);
+                let delay = (child.leaf, delay(node));
                 if farthest.as_ref().is_none_or(|(most, ..)| delay > *most) {
                     let candidates = entry.candidates(group, node, refused, NAMED);
                     if !candidates.is_empty() {
@@ -247,6 +248,11 @@ impl<A: Upcalls> Tree<A> {
             self.tell_relative(child, &payload);
         }
     }
+}
+
+/// Whether this node may be the child's parent, by what it knows of itself.
+fn is_above(join: &Join, child: NodeId) -> bool {
+    join.leaf || is_nearer(join.group, route::myself(), child)
 }
 
 /// Whether the child has not been turned away here before.

@@ -15,6 +15,8 @@ use crate::{Failure, Key, NodeId, random, route};
 const AGAIN: Duration = Duration::from_secs(3);
 /// The same where it is known that it did not arrive.
 const PAUSE: Duration = Duration::from_millis(300);
+/// Nodes that a search has before it at most.
+const CANDIDATES: usize = 64;
 
 impl<A: Upcalls> Tree<A> {
     /// Looks for a parent, where there is none and none is looked for.
@@ -29,13 +31,16 @@ impl<A: Upcalls> Tree<A> {
     /// Sends a join: to the best of the nodes that were named, else on the way to the root.
     pub(super) fn attempt(&mut self, group: Key) {
         let myself = route::myself();
+        let serves_nobody = self.most_children(group) == 0;
         let Some(entry) = self.groups.get_mut(&group) else { return };
+        let leaf = serves_nobody && entry.children.is_empty();
         let Some(credentials) = entry.credentials(myself) else { return };
         let (root_only, last) = (entry.is_root || entry.was_root, entry.last);
         let Some(search) = &mut entry.search else { return };
         search.number = random::number();
         search.attempts = search.attempts.saturating_add(1);
         search.asked = search.candidates.pop();
+        search.leaf = leaf;
         let (number, asked) = (search.number, search.asked);
         let wait = AGAIN * search.attempts.min(5);
         let join = Join {
@@ -46,6 +51,7 @@ impl<A: Upcalls> Tree<A> {
             root_only: root_only && asked.is_none(),
             refused: search.refused.clone(),
             last,
+            leaf,
         };
         let payload = wire::control(self.channel, &Control::Join(join));
         let sent = match asked {
@@ -130,6 +136,7 @@ impl<A: Upcalls> Tree<A> {
         self.take_away(group, parent);
         let Some(entry) = self.groups.get_mut(&group) else { return };
         let before = entry.parent.replace(parent);
+        entry.leaf = entry.search.as_ref().is_some_and(|search| search.leaf);
         entry.is_root = false;
         entry.was_root &= !entry.children.is_empty();
         entry.refreshed = Instant::now();
@@ -162,9 +169,10 @@ impl<A: Upcalls> Tree<A> {
         } else if self.search_of(group, number).is_none() {
             return;
         }
+        let leaf = self.most_children(group) == 0;
         let myself = route::myself();
         let mut fit: Vec<Candidate> = named.iter().take(NAMED).copied().collect();
-        fit.retain(|candidate| candidate.node != myself && is_nearer(group, candidate.node, myself));
+        fit.retain(|candidate| candidate.node != myself && (leaf || is_nearer(group, candidate.node, myself)));
         // My delay to it and its delay to the parent; where mine is not known, it is no longer than the way by the parent.
         let by_parent = delay(from);
         let cost = |candidate: &Candidate| {
@@ -182,10 +190,12 @@ impl<A: Upcalls> Tree<A> {
             search.refuse(from);
         }
         candidates.retain(|node| !search.refused.contains(node));
-        let is_known = !candidates.is_empty() || !search.candidates.is_empty();
-        if !candidates.is_empty() {
-            search.candidates = candidates;
-        }
+        // Depth first: those named last before those named earlier.
+        search.candidates.retain(|node| *node != from && !candidates.contains(node));
+        search.candidates.append(&mut candidates);
+        let over = search.candidates.len().saturating_sub(CANDIDATES);
+        search.candidates.drain(..over);
+        let is_known = !search.candidates.is_empty();
         let pause = if is_known { Duration::ZERO } else { PAUSE * search.attempts.min(10) };
         self.timers.set(Due::Join(group), pause);
     }
@@ -228,6 +238,7 @@ impl<A: Upcalls> Tree<A> {
         if let Some(parent) = entry.parent.take() {
             entry.path.clear();
             entry.rooted = false;
+            entry.leaf = false;
             self.timers.cancel(&Due::Silence(group));
             self.unwatch(parent);
             self.app.parent_changed(group, None);
@@ -261,7 +272,7 @@ impl<A: Upcalls> Tree<A> {
 
 impl Search {
     pub(super) fn new() -> Search {
-        Search { number: 0, asked: None, attempts: 0, refused: Vec::new(), candidates: Vec::new() }
+        Search { number: 0, asked: None, attempts: 0, refused: Vec::new(), leaf: false, candidates: Vec::new() }
     }
 
     fn refuse(&mut self, node: NodeId) {

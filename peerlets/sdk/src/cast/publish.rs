@@ -16,6 +16,8 @@ use crate::{Key, NodeId};
 /// Answers of a root besides the codes of refusals, which follow the first.
 const DONE: u8 = 0;
 const NOT_ROOT: u8 = u8::MAX;
+/// The members of a group have found a new root after this long.
+const SETTLING: Duration = Duration::from_secs(6);
 /// A frame that is missing may only have been overtaken.
 const OVERTAKEN: Duration = Duration::from_millis(300);
 /// How often missing frames are asked for, and after what time again.
@@ -100,8 +102,9 @@ impl<A: Upcalls> Tree<A> {
         if !may {
             return Some(refused(Refusal::Forbidden));
         }
-        // Without members there is nobody to tell.
-        let Some(entry) = self.groups.get_mut(&group) else { return Some(DONE) };
+        // Without members there is nobody to tell, unless they have not found their new root yet.
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let Some(entry) = self.groups.get_mut(&group) else { return (since + SETTLING).has_come().then_some(DONE) };
         if entry.seen.insert((publisher, number), ()) {
             let sequence = entry.next(&mut self.epoch);
             let frame = Frame { sequence, publisher, number, data: data.0 };

@@ -11,6 +11,7 @@ use super::{CREDENTIALS, Cast, DATA, Refusal, Settings, Upcalls};
 use crate::cbor::{self, Bytes};
 use crate::questions::{Patience, Questions, Received, Target};
 use crate::soft_state::Recent;
+use crate::time::Instant;
 use crate::timers::Timers;
 use crate::{Change, Failure, Key, Message, NodeId, Verdict, random, route};
 
@@ -48,6 +49,8 @@ pub struct Tree<A> {
     pub(super) searches: BTreeSet<u64>,
     pub(super) taken: Recent<(NodeId, u64)>,
     pub(super) epoch: u64,
+    /// Since when it answers for its keys as it does now.
+    pub(super) since: Option<Instant>,
     effects: usize,
 }
 
@@ -101,6 +104,7 @@ impl<A: Upcalls> Tree<A> {
             searches: BTreeSet::new(),
             taken: Recent::new(SEARCHES),
             epoch: 0,
+            since: None,
             effects: 0,
         }
     }
@@ -234,7 +238,10 @@ impl<A: Upcalls> Tree<A> {
         self.effects = 0;
         match change {
             Change::WatchedDown(node) => self.gone(*node),
-            Change::Gained(range) => self.responsibility(|group| range.contains(group), true),
+            Change::Gained(range) => {
+                self.since = Some(Instant::now());
+                self.responsibility(|group| range.contains(group), true);
+            }
             Change::Lost(range) => self.responsibility(|group| range.contains(group), false),
             Change::Joined(_) | Change::Left(_) => {}
         }

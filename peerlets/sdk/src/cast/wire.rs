@@ -102,6 +102,9 @@ pub(super) struct Join {
     /// The last frame that it has seen.
     #[n(6)]
     pub(super) last: Option<Sequence>,
+    /// It serves nobody, and will not: it may be anyone's child.
+    #[n(7)]
+    pub(super) leaf: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]

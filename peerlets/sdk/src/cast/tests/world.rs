@@ -163,7 +163,7 @@ impl World {
             let records = self.nodes[&next].state.clone();
             self.nodes.get_mut(&id).expect("it is new").state.copy_records(&records);
             self.push(Duration::from_millis(20), Event::Changed { at: next, change: Change::Lost(range) });
-            self.push(Duration::from_millis(10), Event::Changed { at: id, change: Change::Gained(range) });
+            self.push(Duration::ZERO, Event::Changed { at: id, change: Change::Gained(range) });
         }
         id
     }
