@@ -7,6 +7,8 @@ mod members;
 mod rules;
 mod scribe;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 pub use rules::key;
 pub use scribe::Scribe;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prost_peerlet::cast::{Frame, Refusal, Upcalls};
+use prost_peerlet::cast::{Frame, Refusal, Upcalls, rules_at_root};
 use prost_peerlet::soft_state::Recent;
 use prost_peerlet::{Key, NodeId, cbor, client, log};
 use prost_scribe_api::{Created, Item, Message, Published, Taken};
@@ -70,8 +70,7 @@ impl Upcalls for Members {
         };
         if self.seen.insert((frame.publisher, words.number), ()) {
             let (epoch, number) = (frame.sequence.epoch, frame.sequence.number);
-            let message =
-                Message { publisher: frame.publisher, time: words.time, epoch, number, data: words.data };
+            let message = Message { publisher: frame.publisher, time: words.time, epoch, number, data: words.data };
             self.subscriptions.push(group, &Item::Message(message));
         }
     }
@@ -81,7 +80,9 @@ impl Upcalls for Members {
     }
 
     fn may_create(&mut self, group: Key, creator: NodeId, rules: &[u8], _: &[u8]) -> bool {
-        self.rules(group, Some(rules)).is_some_and(|rules| rules.creator == creator)
+        let Some(rules) = self.rules(group, Some(rules)) else { return false };
+        let before = rules_at_root(group).ok().flatten().and_then(|before| self.rules(group, Some(&before)));
+        rules.creator == creator && before.is_none_or(|before| before.time <= rules.time)
     }
 
     fn may_join(&mut self, group: Key, rules: Option<&[u8]>, member: NodeId, credentials: &[u8]) -> bool {

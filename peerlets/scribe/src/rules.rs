@@ -35,6 +35,9 @@ pub(crate) struct Rules {
     pub(crate) join: Access,
     #[n(3)]
     pub(crate) publish: Access,
+    /// When they were signed, on the creator's clock: earlier ones count no more.
+    #[n(4)]
+    pub(crate) time: u64,
 }
 
 impl Rules {

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use prost_peerlet::cast::{Cast, Settings, Tree};
 use prost_peerlet::{
-    Change, Error, Failure, Key, Message, NodeId, Peerlet, Request, Result, Start, Timers, Verdict, cbor, random, route,
+    Change, Error, Failure, Key, Message, NodeId, Peerlet, Request, Result, Start, Timers, Verdict, cbor, random,
+    route, time,
 };
 use prost_scribe_api as api;
 
@@ -82,7 +83,8 @@ impl Scribe {
 
     fn create(&mut self, request: u64, create: api::Create) -> Result {
         let creator = route::myself();
-        let rules = Rules { name: create.name, creator, join: create.join, publish: create.publish };
+        let rules =
+            Rules { name: create.name, creator, join: create.join, publish: create.publish, time: time::wall_ms() };
         if !rules.is_proper() {
             return Err(Error::new(format_args!(
                 "a name has {} bytes at most, and rules name {} nodes",

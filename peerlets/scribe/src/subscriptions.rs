@@ -80,12 +80,13 @@ impl Subscriptions {
 
     /// Ends those that nobody reads; gives the groups that nobody here is subscribed to any more.
     pub(crate) fn sweep(&mut self) -> Vec<Key> {
-        let is_idle = |subscription: &Subscription| {
-            !subscription.inbox.is_read() && (subscription.read + IDLE).has_come()
-        };
+        let is_idle =
+            |subscription: &Subscription| !subscription.inbox.is_read() && (subscription.read + IDLE).has_come();
         let idle: Vec<(u64, Key)> =
             self.open.iter().filter(|(_, it)| is_idle(it)).map(|(number, it)| (*number, it.group)).collect();
-        idle.iter().for_each(|(number, _)| drop(self.close(*number)));
+        for (number, _) in &idle {
+            self.close(*number);
+        }
         idle.into_iter().map(|(_, group)| group).filter(|group| self.of(*group).is_empty()).collect()
     }
 }

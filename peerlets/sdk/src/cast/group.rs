@@ -182,8 +182,7 @@ impl Group {
             **other != node && !child.leaf && (leaf || is_nearer(group, **other, node)) && !refused.contains(other)
         };
         let fit = self.children.iter().filter(fits);
-        let mut found: Vec<Candidate> =
-            fit.map(|(node, _)| Candidate { node: *node, delay: delay(*node) }).collect();
+        let mut found: Vec<Candidate> = fit.map(|(node, _)| Candidate { node: *node, delay: delay(*node) }).collect();
         found.sort_by_key(|candidate| candidate.delay);
         found.truncate(most);
         found

@@ -169,6 +169,15 @@ impl<A: Upcalls> Tree<A> {
     }
 }
 
+/// At a group's root: the rules that the group has, for [`Upcalls::may_create`] to compare others with.
+///
+/// # Errors
+///
+/// What the node says where it does not keep the group's record.
+pub fn rules_at_root(group: Key) -> Result<Option<Vec<u8>>, StorageError> {
+    Ok(record(group)?.map(|record| record.rules.0))
+}
+
 /// The group's record, where this node is one of those that keep it.
 pub(super) fn record(group: Key) -> Result<Option<Record>, StorageError> {
     let stored = storage::get(Place::At(group), RECORD)?;

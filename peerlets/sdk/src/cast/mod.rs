@@ -69,6 +69,7 @@ mod tree;
 mod upcalls;
 mod wire;
 
+pub use keep::rules_at_root;
 pub use settings::Settings;
 pub use tree::Tree;
 pub use upcalls::{Frame, Sequence, Upcalls};

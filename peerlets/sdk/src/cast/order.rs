@@ -52,7 +52,7 @@ impl Order {
                 Some(last) => last.epoch == at.epoch && last.number + 1 == at.number,
                 None => true,
             };
-            if !follows && !(skip && out.is_empty()) {
+            if !(follows || skip && out.is_empty()) {
                 break;
             }
             let frame = entry.remove();

@@ -74,9 +74,15 @@ pub(super) enum Due {
 /// What a root was asked for.
 #[derive(Debug)]
 pub(super) enum Asked {
-    Create { number: u64 },
+    Create {
+        number: u64,
+    },
     /// With the question, where another than the root may have been asked.
-    Publish { group: Key, number: u64, body: Option<Vec<u8>> },
+    Publish {
+        group: Key,
+        number: u64,
+        body: Option<Vec<u8>>,
+    },
 }
 
 /// What a message was.

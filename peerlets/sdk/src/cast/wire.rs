@@ -209,7 +209,10 @@ impl<'a, C> Decode<'a, C> for Sequence {
 /// A message of a tree.
 pub(super) enum Read {
     Control(Control),
-    Data { group: Key, frame: Frame },
+    Data {
+        group: Key,
+        frame: Frame,
+    },
     /// Nonsense on this channel.
     Nonsense,
 }

@@ -31,7 +31,8 @@ fn an_interior_node_dies_and_those_below_it_hear_what_came_meanwhile() {
         world.run(5);
         let group = world.group;
         let ids = world.ids();
-        let interior = ids.iter().filter(|id| **id != world.root()).max_by_key(|id| world.tree(**id).children(group).len());
+        let interior =
+            ids.iter().filter(|id| **id != world.root()).max_by_key(|id| world.tree(**id).children(group).len());
         let (interior, publisher) = (*interior.expect("one"), world.root());
         assert!(!world.tree(interior).children(group).is_empty());
         world.kill(interior);

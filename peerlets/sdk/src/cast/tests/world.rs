@@ -358,7 +358,8 @@ impl World {
         let ids: Vec<NodeId> = self.ids();
         let place = ids.iter().position(|id| *id == at).expect("it is there");
         let away = |steps: usize| ids[(place + steps) % ids.len()];
-        let near: Vec<NodeId> = (1..=NEAR).flat_map(|steps| [away(steps), away(ids.len() - steps % ids.len())]).collect();
+        let near: Vec<NodeId> =
+            (1..=NEAR).flat_map(|steps| [away(steps), away(ids.len() - steps % ids.len())]).collect();
         if near.contains(&owner) {
             return Some(owner);
         }
@@ -403,7 +404,9 @@ impl World {
     fn assert_acyclic(&self) {
         for id in self.nodes.keys() {
             let mut way = vec![*id];
-            while let Some(parent) = self.nodes.get(way.last().expect("one")).and_then(|it| it.peerlet.tree.parent(self.group)) {
+            while let Some(parent) =
+                self.nodes.get(way.last().expect("one")).and_then(|it| it.peerlet.tree.parent(self.group))
+            {
                 assert!(!way.contains(&parent), "a cycle: {way:?}");
                 way.push(parent);
             }
