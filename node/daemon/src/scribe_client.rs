@@ -6,8 +6,8 @@ use prost_peerlet::NodeId;
 use prost_peerlet::cbor::{self, Bytes};
 use prost_peerlet::inbox::Batch;
 use prost_scribe_api::{
-    ANYCAST, Anycast, CREATE, Create, Created, Group, JOIN, Join, Joined, LEAVE, Leave, Left, NEXT, Next, PUBLISH, Publish,
-    Published, STATUS, Status, Taken,
+    ANYCAST, Anycast, CREATE, Create, Created, Group, JOIN, Join, Joined, LEAVE, Leave, Left, NEXT, Next, PUBLISH,
+    Publish, Published, STATUS, Status, Taken,
 };
 
 use crate::admin_client::{AdminClient, AdminError};

@@ -8,7 +8,7 @@ use prost_peerlet::{Inbox, Key, cbor};
 use prost_scribe_api::Item;
 
 /// Subscriptions at most, and what waits for each.
-const MOST: usize = 64;
+const MOST: usize = 32;
 const ITEMS: usize = 512;
 const BYTES: usize = 256 << 10;
 /// Who reads nothing for so long has gone.

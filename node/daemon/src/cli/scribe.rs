@@ -1,6 +1,8 @@
 //! `prost scribe`: messages to groups.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::thread;
 
 use clap::{Args, Subcommand};
@@ -84,6 +86,9 @@ pub(super) struct SendArgs {
     group: Group,
     /// The message; - or nothing for standard input.
     message: Option<String>,
+    /// The message is in this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "message")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
 }
@@ -169,7 +174,9 @@ struct Created {
 fn create(args: &CreateArgs) -> Result<(), Failure> {
     let name = group(&args.name).map_err(|cause| Failure::new(exit::USAGE, cause))?;
     if name.creator.is_some() {
-        return Err(Failure::new(exit::USAGE, "the creator is the node that is asked").hint("leave out the @ and the rest"));
+        return Err(
+            Failure::new(exit::USAGE, "the creator is the node that is asked").hint("leave out the @ and the rest")
+        );
     }
     let access = |named: &[Named]| match named {
         [] => Access::Anyone,
@@ -186,6 +193,12 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
 
 fn message(args: &SendArgs) -> Result<Bytes, Failure> {
     let mut bytes = Vec::new();
+    if let Some(path) = &args.file {
+        let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
+        let read = file.take(MAX_PAYLOAD as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Failure::reading(path, &error))?;
+        return fitting(bytes);
+    }
     match args.message.as_deref().filter(|message| *message != "-") {
         Some(text) => bytes.extend_from_slice(text.as_bytes()),
         None => {
@@ -193,6 +206,10 @@ fn message(args: &SendArgs) -> Result<Bytes, Failure> {
             read.map_err(|error| Failure::new(exit::NO_INPUT, format!("cannot read standard input: {error}")))?;
         }
     }
+    fitting(bytes)
+}
+
+fn fitting(bytes: Vec<u8>) -> Result<Bytes, Failure> {
     if bytes.len() > MAX_PAYLOAD {
         return Err(Failure::new(exit::DATA, format!("a message holds at most {MAX_PAYLOAD} bytes")).hint("send less"));
     }
@@ -254,9 +271,7 @@ fn join(args: &JoinArgs) -> Result<(), Failure> {
                     sequence: Some([message.epoch, message.number]),
                     ..Line::new(&message.data)
                 },
-                Item::Anycast { origin, data } => {
-                    Line { anycast_from: Some(origin.to_string()), ..Line::new(&data) }
-                }
+                Item::Anycast { origin, data } => Line { anycast_from: Some(origin.to_string()), ..Line::new(&data) },
                 Item::Ended { reason } => return Err(Failure::new(exit::FAILED, reason)),
             };
             let text = serde_json::to_string(&line).map_err(|error| Failure::new(exit::INTERNAL, error))?;
@@ -317,7 +332,8 @@ fn status(args: &StatusArgs) -> Result<(), Failure> {
     }
     let row = |place: &Place| {
         let role = if place.member { "member" } else { "on the way" };
-        let parent = if place.root { "root".to_owned() } else { place.parent.clone().unwrap_or_else(|| "none".to_owned()) };
+        let parent =
+            if place.root { "root".to_owned() } else { place.parent.clone().unwrap_or_else(|| "none".to_owned()) };
         vec![place.key.clone(), role.to_owned(), parent, place.children.len().to_string()]
     };
     output::table(&["GROUP", "ROLE", "PARENT", "CHILDREN"], &places.iter().map(row).collect::<Vec<_>>())

@@ -11,7 +11,7 @@ use crate::time::{Instant, wall_ms};
 use crate::{Id, Key, NodeId, route};
 
 /// Publications by which a node knows that a frame comes again. More than the frames that a node keeps for repair.
-const SEEN: usize = 256;
+const SEEN: usize = 128;
 /// Frames that a node looks for at most.
 pub(super) const MISSING: usize = 64;
 /// Nodes of a path to the root at most: many times the depth of a tree.

@@ -9,7 +9,7 @@ use crate::time::Instant;
 use crate::{Key, NodeId, route};
 
 /// Children of a node in all groups, each with its credentials; and in one.
-const CHILDREN: usize = 8192;
+const CHILDREN: usize = 2048;
 const MOST: usize = 64;
 /// A root serves so many at least: else it could hand nobody on.
 const LEAST: usize = 2;

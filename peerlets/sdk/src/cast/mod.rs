@@ -54,6 +54,7 @@
 //! }
 //! ```
 
+mod access;
 mod group;
 mod history;
 mod join;

@@ -6,7 +6,7 @@ use super::{Frame, Sequence};
 
 /// Frames that wait, and their bytes, at most.
 const FRAMES: usize = 64;
-const BYTES: usize = 1 << 20;
+const BYTES: usize = 256 << 10;
 
 /// What a member holds back.
 #[derive(Debug, Default)]

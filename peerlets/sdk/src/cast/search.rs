@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::tree::{Due, SEARCHES, Sent, Tree, by_delay};
+use super::tree::{Due, SEARCHES, Tree, by_delay};
 use super::wire::{self, Anycast, Control};
 use super::{Refusal, Upcalls};
 use crate::cbor::Bytes;
@@ -78,7 +78,7 @@ impl<A: Upcalls> Tree<A> {
             }
             let payload = wire::control(self.channel, &Control::Anycast(search.clone()));
             if let Ok(message) = route::send(next, &payload) {
-                self.sent.insert(message, Sent::Search(Box::new(search)));
+                self.passed_on.insert(message, search);
                 return;
             }
         }

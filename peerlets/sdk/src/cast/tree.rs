@@ -3,12 +3,13 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::access::within;
 use super::group::{Group, delay};
 use super::history::History;
 use super::parent::is_gone;
 use super::wire::{self, Anycast, Ask, Control, Read};
-use super::{CREDENTIALS, Cast, DATA, Refusal, Settings, Upcalls};
-use crate::cbor::{self, Bytes};
+use super::{CREDENTIALS, Refusal, Settings, Upcalls};
+use crate::cbor;
 use crate::questions::{Patience, Questions, Received, Target};
 use crate::soft_state::Recent;
 use crate::time::Instant;
@@ -26,13 +27,15 @@ const PATIENCE: Patience = Patience {
 };
 /// Messages of which it is remembered what they were, to know what has failed.
 const SENT: usize = 4096;
-/// Searches of this node, and those of others that it has taken part in or taken, at most.
+/// Searches of this node, and those that it has taken, at most; and those that it has sent on, which it keeps whole.
 pub(super) const SEARCHES: usize = 256;
+const PASSED_ON: usize = 32;
 /// Effects of an event after which what can wait does. What comes due at once adds no more than 70 to that, of the 256
 /// that an event may have.
 const EFFECTS: usize = 100;
 
-/// The groups of this node. `channel` tells its messages from the application's others: it is the first byte.
+/// The groups of this node. It watches their parents ([`route::watch`]), and ends the watch over a node that is none any more.
+/// `channel` tells its messages from the application's others: it is the first byte.
 #[derive(Debug)]
 pub struct Tree<A> {
     /// The application, which the tree calls.
@@ -47,6 +50,8 @@ pub struct Tree<A> {
     pub(super) history: History,
     /// Anycasts of this node that have not ended.
     pub(super) searches: BTreeSet<u64>,
+    /// Searches that this node has sent on, for the case that they did not arrive.
+    pub(super) passed_on: Recent<u64, Anycast>,
     pub(super) taken: Recent<(NodeId, u64)>,
     pub(super) epoch: u64,
     /// Since when it answers for its keys as it does now.
@@ -91,7 +96,6 @@ pub(super) enum Sent {
     /// To a parent or a child.
     To(NodeId),
     Join(Key, u64),
-    Search(Box<Anycast>),
 }
 
 impl<A: Upcalls> Tree<A> {
@@ -108,6 +112,7 @@ impl<A: Upcalls> Tree<A> {
             sent: Recent::new(SENT),
             history: History::default(),
             searches: BTreeSet::new(),
+            passed_on: Recent::new(PASSED_ON),
             taken: Recent::new(SEARCHES),
             epoch: 0,
             since: None,
@@ -233,8 +238,10 @@ impl<A: Upcalls> Tree<A> {
             Some(Sent::To(node)) if is_gone => self.gone(*node),
             Some(Sent::To(..)) => {}
             Some(Sent::Join(group, number)) => self.join_failed(*group, *number),
-            Some(Sent::Search(search)) => self.search_on(Anycast::clone(search)),
-            None => return false,
+            None => match self.passed_on.get(&message).cloned() {
+                Some(search) => self.search_on(search),
+                None => return false,
+            },
         }
         true
     }
@@ -253,51 +260,6 @@ impl<A: Upcalls> Tree<A> {
         }
     }
 
-    /// Whom this node gets the group's frames from; none at the root, and where it looks for one.
-    pub fn parent(&self, group: Key) -> Option<NodeId> {
-        self.groups.get(&group)?.parent
-    }
-
-    /// Whom it sends them to.
-    pub fn children(&self, group: Key) -> Vec<NodeId> {
-        self.groups.get(&group).map_or_else(Vec::new, |group| group.children.keys().copied().collect())
-    }
-
-    /// The way to the root as last heard: the root first, the parent last. Empty at the root.
-    pub fn path(&self, group: Key) -> Vec<NodeId> {
-        self.groups.get(&group).map_or_else(Vec::new, |group| group.path.clone())
-    }
-
-    /// Whether this node is the group's root, as far as it knows.
-    pub fn is_root(&self, group: Key) -> bool {
-        self.groups.get(&group).is_some_and(|group| group.is_root)
-    }
-
-    /// Whether this node is a member.
-    pub fn is_member(&self, group: Key) -> bool {
-        self.groups.get(&group).is_some_and(|group| group.membership.is_some())
-    }
-
-    /// Whether the way from this node to the root is whole, as far as it knows.
-    pub fn is_attached(&self, group: Key) -> bool {
-        self.groups.get(&group).is_some_and(|group| group.is_root || group.rooted && group.parent.is_some())
-    }
-
-    /// The group's rules, where this node knows them.
-    pub fn rules(&self, group: Key) -> Option<&[u8]> {
-        self.groups.get(&group)?.rules()
-    }
-
-    /// Groups that this node has an entry for, as a member, on the way of others, or as the root.
-    pub fn groups(&self) -> Vec<Key> {
-        self.groups.keys().copied().collect()
-    }
-
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Sends to one node. What cannot be sent is as good as lost: whoever misses it asks again.
     pub(super) fn tell(&mut self, to: NodeId, control: &Control) -> Option<u64> {
         self.effects += 1;
@@ -311,52 +273,6 @@ impl<A: Upcalls> Tree<A> {
             self.sent.insert(message, Sent::To(to));
         }
     }
-}
-
-impl<A: Upcalls> Cast for Tree<A> {
-    fn join(&mut self, group: Key, credentials: &[u8]) -> Result<(), Refusal> {
-        within(CREDENTIALS, credentials)?;
-        if !self.enter(group) {
-            return Err(Refusal::Full);
-        }
-        if let Some(entry) = self.groups.get_mut(&group) {
-            entry.membership = Some(credentials.into());
-        }
-        self.seek(group);
-        Ok(())
-    }
-
-    fn leave(&mut self, group: Key) {
-        if let Some(entry) = self.groups.get_mut(&group) {
-            entry.membership = None;
-            self.prune(group);
-        }
-    }
-
-    fn multicast(&mut self, group: Key, credentials: &[u8], data: &[u8]) -> Result<u64, Refusal> {
-        within(CREDENTIALS, credentials)?;
-        within(DATA, data)?;
-        let number = random::number();
-        let ask = Ask::Publish { group, number, credentials: credentials.into(), data: data.into() };
-        let body = cbor::encode(&ask);
-        // The root is known to members: a publication need not be routed to it.
-        let known = self.groups.get(&group).filter(|entry| entry.rooted).and_then(|entry| entry.path.first());
-        let (target, again) = match known {
-            Some(root) => (Target::Node(*root), Some(body.clone())),
-            None => (Target::Key(group), None),
-        };
-        let asked = self.questions.ask(target, &body, Asked::Publish { group, number, body: again });
-        asked.map(|_| number).map_err(|_| Refusal::Full)
-    }
-
-    fn anycast(&mut self, group: Key, data: &[u8]) -> Result<u64, Refusal> {
-        within(DATA, data)?;
-        self.start_search(group, Bytes::from(data))
-    }
-}
-
-fn within(most: usize, bytes: &[u8]) -> Result<(), Refusal> {
-    if bytes.len() > most { Err(Refusal::TooLarge) } else { Ok(()) }
 }
 
 /// The nearest of them last.
