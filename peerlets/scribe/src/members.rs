@@ -85,6 +85,10 @@ impl Upcalls for Members {
         rules.creator == creator && before.is_none_or(|before| before.time <= rules.time)
     }
 
+    fn are_rules(&mut self, group: Key, rules: &[u8]) -> bool {
+        self.rules(group, Some(rules)).is_some()
+    }
+
     fn may_join(&mut self, group: Key, rules: Option<&[u8]>, member: NodeId, credentials: &[u8]) -> bool {
         self.rules(group, rules).is_some_and(|rules| rules.may_join(member, credentials))
     }

@@ -47,6 +47,7 @@ impl<A: Upcalls> Tree<A> {
                 self.prune(group);
                 return;
             }
+            self.restore_rules(group, join.rules.as_ref());
             if let Err(Unfit::Refused(reason)) = self.graft(child, join, false) {
                 self.tell(child, &Control::Refused { group, number, member, reason: reason.code() });
                 self.prune(group);
@@ -169,6 +170,17 @@ impl<A: Upcalls> Tree<A> {
             self.timers.set(Due::Beat(group), self.settings.heartbeat / 2);
         }
         true
+    }
+
+    /// A root whose group has no record takes the rules that a child knows, where the application takes them for the group's:
+    /// else a part of the ring that is cut off from all who keep the record would turn its members away.
+    fn restore_rules(&mut self, group: Key, rules: Option<&Bytes>) {
+        let is_lost = self.groups.get(&group).is_some_and(|entry| entry.is_root && entry.rules == Some(None));
+        if let Some(rules) = rules.filter(|rules| is_lost && rules.len() <= CREDENTIALS)
+            && self.app.are_rules(group, rules)
+        {
+            self.set_rules(group, Some(rules.clone()));
+        }
     }
 
     /// The rules have become known, or others: those children that may not be there have to go.

@@ -120,7 +120,9 @@ impl<A: Upcalls> Tree<A> {
         entry.search = None;
         entry.head = None;
         self.timers.cancel(&Due::Join(group));
-        self.set_rules(group, record.map(|record| record.rules));
+        // What its parent has told it is better than nothing.
+        let known = entry.rules.clone().flatten();
+        self.set_rules(group, record.map(|record| record.rules).or(known));
         self.app.parent_changed(group, None);
         self.spread(group, true);
         Ok(())

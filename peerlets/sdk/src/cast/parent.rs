@@ -7,7 +7,7 @@ use super::group::{Search, delay, is_nearer};
 use super::join::{NAMED, is_too_long};
 use super::tree::{Due, Sent, Tree};
 use super::wire::{self, Candidate, Control, Join, State};
-use super::{Refusal, Upcalls};
+use super::{Refusal, Sequence, Upcalls};
 use crate::time::Instant;
 use crate::{Failure, Key, NodeId, random, route};
 
@@ -36,6 +36,7 @@ impl<A: Upcalls> Tree<A> {
         let leaf = serves_nobody && entry.children.is_empty();
         let Some(credentials) = entry.credentials(myself) else { return };
         let (root_only, last) = (entry.is_root || entry.was_root, entry.last);
+        let rules = entry.rules.clone().flatten();
         let Some(search) = &mut entry.search else { return };
         search.number = random::number();
         search.attempts = search.attempts.saturating_add(1);
@@ -52,6 +53,7 @@ impl<A: Upcalls> Tree<A> {
             refused: search.refused.clone(),
             last,
             leaf,
+            rules,
         };
         let payload = wire::control(self.channel, &Control::Join(join));
         let sent = match asked {
@@ -113,9 +115,12 @@ impl<A: Upcalls> Tree<A> {
         state.path.push(from);
         let is_new = entry.path != state.path || entry.rooted != state.rooted;
         (entry.path, entry.rooted) = (state.path, state.rooted);
-        match state.last {
-            Some(last) if entry.last.is_some() => entry.advance(last, false),
-            last => entry.last = last,
+        match (entry.last, state.last) {
+            (Some(_), Some(last)) => entry.advance(last, false),
+            (None, Some(last)) => entry.last = Some(last),
+            // From here on it misses nothing: the first frame of any epoch comes after this.
+            (None, None) => entry.last = Some(Sequence { epoch: 0, number: 0 }),
+            (Some(_), None) => {}
         }
         if !entry.missing.numbers.is_empty() {
             self.timers.set_if_idle(Due::Gap(group), Duration::ZERO);

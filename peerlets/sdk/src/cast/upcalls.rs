@@ -46,6 +46,13 @@ pub trait Upcalls {
         true
     }
 
+    /// At a root whose group has no record, as in a part of the ring that is cut off from those who keep it: whether these, of
+    /// which a child says so, are the group's rules. Only what the rules themselves prove counts.
+    fn are_rules(&mut self, group: Key, rules: &[u8]) -> bool {
+        let _ = (group, rules);
+        false
+    }
+
     /// At every node that takes a child: whether this member may join. A forwarder shows what a member below it gave.
     /// `rules` are none where nobody has created the group.
     fn may_join(&mut self, group: Key, rules: Option<&[u8]>, member: NodeId, credentials: &[u8]) -> bool {

@@ -105,6 +105,9 @@ pub(super) struct Join {
     /// It serves nobody, and will not: it may be anyone's child.
     #[n(7)]
     pub(super) leaf: bool,
+    /// The group's rules as it knows them, for a root that has lost them.
+    #[n(8)]
+    pub(super) rules: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
