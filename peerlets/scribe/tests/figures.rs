@@ -24,7 +24,7 @@ fn delays(world: &mut World) -> (f64, f64) {
     world.run(Duration::from_secs(25));
     let (mut means, mut most) = (Vec::new(), Vec::new());
     for number in 0..5u8 {
-        let data = [b'd', number];
+        let data = [format!("{} members, ", world.readers().len()).as_bytes(), &[number]].concat();
         let start = world.ring.now();
         world.publish(root, &data);
         world.run(Duration::from_secs(4));
