@@ -232,3 +232,18 @@ fn a_message_to_any_member_is_taken_by_one() {
     assert_eq!(taken.by, world.ring.id(taker));
     assert_ne!(joined.subscription, 0);
 }
+
+#[test]
+fn a_crowd_that_joins_at_once_finds_places_and_no_node_serves_more_than_it_may() {
+    let mut world = World::new(setup(160, 12));
+    let members = world.ring.members();
+    world.join(&members);
+    let took = world.ring.now();
+    world.run(seconds(60));
+    world.assert_whole();
+    let publisher = members[0];
+    world.publish(publisher, b"to all");
+    world.run(seconds(5));
+    world.assert_heard_once(b"to all");
+    assert!(took < world.ring.now());
+}

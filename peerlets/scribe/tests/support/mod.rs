@@ -76,6 +76,7 @@ impl World {
                 false
             });
         }
+        println!("{} joined after {:?}", nodes.len(), self.ring.now() + Duration::from_secs(35) - end);
         assert!(waiting.is_empty(), "{} joins are not answered", waiting.len());
     }
 

@@ -82,11 +82,13 @@ impl<A: Upcalls> Cast for Tree<A> {
         let body = cbor::encode(&ask);
         // The root is known to members: a publication need not be routed to it.
         let known = self.groups.get(&group).filter(|entry| entry.rooted).and_then(|entry| entry.path.first());
-        let (target, again) = match known {
-            Some(root) => (Target::Node(*root), Some(body.clone())),
-            None => (Target::Key(group), None),
+        let asked = match known {
+            Some(root) => {
+                let about = Asked::Publish { group, number, body: Some(body.clone()) };
+                self.direct.ask(Target::Node(*root), &body, about)
+            }
+            None => self.questions.ask(Target::Key(group), &body, Asked::Publish { group, number, body: None }),
         };
-        let asked = self.questions.ask(target, &body, Asked::Publish { group, number, body: again });
         asked.map(|_| number).map_err(|_| Refusal::Full)
     }
 

@@ -128,9 +128,10 @@ impl Group {
 
     /// What this node tells a child.
     pub(super) fn state(&self, group: Key, number: Option<u64>, with_rules: bool) -> wire::State {
-        let rules = self.rules.clone().flatten().filter(|_| with_rules);
+        let told = self.rules.as_ref().filter(|_| with_rules);
+        let (tells_rules, rules) = (told.is_some(), told.cloned().flatten());
         let (path, rooted) = (self.path.clone(), self.rooted || self.is_root);
-        wire::State { group, number, path, rooted, last: self.last, rules }
+        wire::State { group, number, path, rooted, last: self.last, tells_rules, rules }
     }
 
     /// At the root: the place of one more frame. A root's epoch is later than that of any other that it has heard of.

@@ -39,6 +39,12 @@ impl Order {
         !self.held.is_empty()
     }
 
+    /// Whether those that wait are the first of another root.
+    pub(super) fn is_of_another_root(&self) -> bool {
+        let next = self.held.first_key_value().map(|(at, _)| at);
+        next.is_some_and(|at| at.number == 0 && self.last.is_some_and(|last| last.epoch != at.epoch))
+    }
+
     /// The frames before those that wait will not come: gives these out up to the next gap.
     pub(super) fn give_up(&mut self) -> Vec<Frame> {
         self.take(true)

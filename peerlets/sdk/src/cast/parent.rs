@@ -126,7 +126,7 @@ impl<A: Upcalls> Tree<A> {
             self.timers.set_if_idle(Due::Gap(group), Duration::ZERO);
         }
         let knew = self.groups.get(&group).and_then(|entry| entry.rules.clone());
-        if state.rooted && (state.number.is_some() || state.rules.is_some()) {
+        if state.rooted && state.tells_rules {
             self.set_rules(group, state.rules);
         }
         let rules_changed = self.groups.get(&group).is_some_and(|entry| entry.rules != knew);

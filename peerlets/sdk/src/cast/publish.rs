@@ -153,7 +153,9 @@ impl<A: Upcalls> Tree<A> {
             let Some(entry) = self.groups.get_mut(&group) else { return };
             let ready = entry.order.accept(frame);
             if entry.order.is_waiting() {
-                self.timers.set_if_idle(Due::Order(group), self.settings.heartbeat);
+                // Nobody knows how many the root before has sent.
+                let wait = if entry.order.is_of_another_root() { AGAIN } else { self.settings.heartbeat };
+                self.timers.set_if_idle(Due::Order(group), wait);
             } else {
                 self.timers.cancel(&Due::Order(group));
             }

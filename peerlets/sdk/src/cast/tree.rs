@@ -25,6 +25,13 @@ const PATIENCE: Patience = Patience {
     pause: Duration::from_millis(500),
     attempts: 4,
 };
+/// A root that is known is asked once, and then whoever routing finds.
+const DIRECT: Patience = Patience {
+    deadline: Duration::from_secs(4),
+    again: Duration::from_secs(4),
+    pause: Duration::from_millis(500),
+    attempts: 1,
+};
 /// Messages of which it is remembered what they were, to know what has failed.
 const SENT: usize = 4096;
 /// Searches of this node, and those that it has taken, at most; and those that it has sent on, which it keeps whole.
@@ -46,6 +53,7 @@ pub struct Tree<A> {
     pub(super) children: usize,
     pub(super) timers: Timers<Due>,
     pub(super) questions: Questions<Asked>,
+    pub(super) direct: Questions<Asked>,
     pub(super) sent: Recent<u64, Sent>,
     pub(super) history: History,
     /// Anycasts of this node that have not ended.
@@ -99,7 +107,7 @@ pub(super) enum Sent {
 }
 
 impl<A: Upcalls> Tree<A> {
-    /// No groups yet. The channel and the one after it are the tree's.
+    /// No groups yet. The channel and the two after it are the tree's.
     pub fn new(channel: u8, settings: Settings, app: A) -> Tree<A> {
         Tree {
             app,
@@ -109,6 +117,7 @@ impl<A: Upcalls> Tree<A> {
             children: 0,
             timers: Timers::default(),
             questions: Questions::new(channel.wrapping_add(1), ASKED, PATIENCE),
+            direct: Questions::new(channel.wrapping_add(2), ASKED, DIRECT),
             sent: Recent::new(SENT),
             history: History::default(),
             searches: BTreeSet::new(),
@@ -139,7 +148,11 @@ impl<A: Upcalls> Tree<A> {
     /// Hand every `deliver` in. False where the message is none of the tree's.
     pub fn deliver(&mut self, message: &Message) -> bool {
         self.effects = 0;
-        match self.questions.receive(message) {
+        let received = match self.questions.receive(message) {
+            Received::Other => self.direct.receive(message),
+            received => received,
+        };
+        match received {
             Received::Question(question) => self.on_ask(&question),
             Received::Answer { about, body, .. } => self.on_answer(about, &body),
             Received::Late => {}
@@ -220,7 +233,8 @@ impl<A: Upcalls> Tree<A> {
                 Due::Search(number) => self.end_search(number, Err(Refusal::Unreachable)),
             }
         }
-        for (asked, _) in self.questions.due(timer) {
+        let late = self.questions.due(timer).into_iter().chain(self.direct.due(timer));
+        for (asked, _) in late.collect::<Vec<_>>() {
             self.ended(asked, Err(Refusal::Unreachable));
         }
     }
@@ -228,7 +242,8 @@ impl<A: Upcalls> Tree<A> {
     /// Hand every `failed` in. False where the message was none of the tree's.
     pub fn failed(&mut self, message: u64, reason: Failure) -> bool {
         self.effects = 0;
-        if let Some((asked, reason)) = self.questions.failed(message, reason) {
+        let failed = self.questions.failed(message, reason).or_else(|| self.direct.failed(message, reason));
+        if let Some((asked, reason)) = failed {
             let refusal = if reason == Failure::NotDurable { Refusal::Storage } else { Refusal::Unreachable };
             self.ended(asked, Err(refusal));
             return true;

@@ -126,8 +126,11 @@ pub(super) struct State {
     /// The last frame that the sender has seen.
     #[n(4)]
     pub(super) last: Option<Sequence>,
-    /// The group's rules, where the child may not know them.
+    /// Whether it says what the rules are.
     #[n(5)]
+    pub(super) tells_rules: bool,
+    /// The group's rules; none where nobody has created it.
+    #[n(6)]
     pub(super) rules: Option<Bytes>,
 }
 
