@@ -67,16 +67,22 @@ impl World {
         let end = self.ring.now() + Duration::from_secs(35);
         while !waiting.is_empty() && self.ring.now() < end {
             self.run(SLICE);
-            waiting.retain(|(node, ticket)| {
-                let Some(answer) = self.ring.answer(*ticket) else { return true };
-                let joined = answer.outcome.unwrap_or_else(|error| panic!("node {node} cannot join: {error}"));
+            let mut left = Vec::new();
+            for (node, ticket) in waiting {
+                let Some(answer) = self.ring.answer(ticket) else {
+                    left.push((node, ticket));
+                    continue;
+                };
+                let joined = answer.outcome.unwrap_or_else(|error| {
+                    let way: Vec<String> = self.way(node);
+                    panic!("node {node} cannot join: {error}; {way:?}; {:?}", self.ring.problems())
+                });
                 let joined: api::Joined = cbor::decode(&joined).expect("well formed");
                 let reader = Reader { subscription: joined.subscription, from: 0, waiting: None, heard: Vec::new() };
-                self.readers.insert(*node, reader);
-                false
-            });
+                self.readers.insert(node, reader);
+            }
+            waiting = left;
         }
-        println!("{} joined after {:?}", nodes.len(), self.ring.now() + Duration::from_secs(35) - end);
         assert!(waiting.is_empty(), "{} joins are not answered", waiting.len());
     }
 
@@ -146,6 +152,19 @@ impl World {
         for (node, times) in self.heard(data) {
             assert_eq!(times.len(), 1, "node {node} on {:?}", String::from_utf8_lossy(data));
         }
+    }
+
+    /// The way to the root as each node on it sees it.
+    fn way(&self, node: Index) -> Vec<String> {
+        let mut way = Vec::new();
+        let mut at = Some(node);
+        while let Some(node) = at.filter(|_| way.len() < 20) {
+            let children = self.children(node).len();
+            let is_root = self.ring.peek(node, |scribe| scribe.is_root(self.group));
+            way.push(format!("{node}: root {is_root:?}, {children} children"));
+            at = self.parent(node);
+        }
+        way
     }
 
     pub fn parent(&self, node: Index) -> Option<Index> {

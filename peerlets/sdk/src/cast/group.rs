@@ -29,6 +29,8 @@ pub(super) struct Child {
     pub(super) credentials: Credentials,
     /// It serves nobody.
     pub(super) leaf: bool,
+    /// It has spoken up itself.
+    pub(super) is_known: bool,
     /// It is forgotten then, unless it speaks up.
     pub(super) until: Instant,
     /// When it was sent something last.
@@ -62,6 +64,9 @@ pub(super) struct Group {
     /// The credentials of this node, where it is a member itself.
     pub(super) membership: Option<Bytes>,
     pub(super) parent: Option<NodeId>,
+    /// How often this node has said how things are, and the last that the parent has said.
+    pub(super) said: u64,
+    pub(super) stamp: u64,
     /// When the parent was heard last.
     pub(super) heard: Instant,
     /// The root first, the parent last.
@@ -94,6 +99,8 @@ impl Group {
         Group {
             membership: None,
             parent: None,
+            said: 0,
+            stamp: 0,
             heard: now,
             path: Vec::new(),
             rooted: false,
@@ -127,11 +134,12 @@ impl Group {
     }
 
     /// What this node tells a child.
-    pub(super) fn state(&self, group: Key, number: Option<u64>, with_rules: bool) -> wire::State {
+    pub(super) fn state(&mut self, group: Key, number: Option<u64>, with_rules: bool) -> wire::State {
+        self.said += 1;
         let told = self.rules.as_ref().filter(|_| with_rules);
         let (tells_rules, rules) = (told.is_some(), told.cloned().flatten());
         let (path, rooted) = (self.path.clone(), self.rooted || self.is_root);
-        wire::State { group, number, path, rooted, last: self.last, tells_rules, rules }
+        wire::State { group, number, path, rooted, last: self.last, tells_rules, rules, stamp: self.said }
     }
 
     /// At the root: the place of one more frame. A root's epoch is later than that of any other that it has heard of.

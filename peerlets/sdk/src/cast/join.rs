@@ -106,14 +106,14 @@ impl<A: Upcalls> Tree<A> {
         if let Some(last) = join.last.filter(|last| entry.is_root && is_credible(last.epoch)) {
             entry.last = entry.last.max(Some(last));
         }
-        let is_new = entry.children.insert(child, Child { credentials, leaf: join.leaf, until, told: now }).is_none();
+        let is_new = entry.children.insert(child, Child { credentials, leaf: join.leaf, is_known: false, until, told: now }).is_none();
         if is_new {
             self.children += 1;
             self.app.child_added(group, child);
         }
         self.make_room(group, most, child, join.number, &join.refused);
         if self.is_child(group, child)
-            && let Some(entry) = self.groups.get(&group)
+            && let Some(entry) = self.groups.get_mut(&group)
         {
             let state = entry.state(group, Some(join.number), true);
             let payload = wire::control(self.channel, &Control::State(state));
@@ -241,11 +241,16 @@ impl<A: Upcalls> Tree<A> {
     /// A child says that it is there. One that is no child has to join again.
     pub(super) fn on_refresh(&mut self, from: NodeId, group: Key) {
         let until = Instant::now() + self.settings.refresh * 3;
-        match self.groups.get_mut(&group).and_then(|entry| entry.children.get_mut(&from)) {
-            Some(child) => child.until = child.until.max(until),
-            None => {
-                self.tell(from, &Control::Elsewhere { group, number: None, candidates: Vec::new() });
-            }
+        let Some(entry) = self.groups.get_mut(&group).filter(|entry| entry.children.contains_key(&from)) else {
+            self.tell(from, &Control::Elsewhere { group, number: None, candidates: Vec::new() });
+            return;
+        };
+        let Some(child) = entry.children.get_mut(&from) else { return };
+        child.until = child.until.max(until);
+        // What this node said before its first word may have overtaken the answer to its join.
+        if !core::mem::replace(&mut child.is_known, true) {
+            let payload = wire::control(self.channel, &Control::State(entry.state(group, None, true)));
+            self.tell_relative(from, &payload);
         }
     }
 

@@ -38,7 +38,6 @@ impl<A: Upcalls> Tree<A> {
         let (root_only, last) = (entry.is_root || entry.was_root, entry.last);
         let rules = entry.rules.clone().flatten();
         let Some(search) = &mut entry.search else { return };
-        search.number = random::number();
         search.attempts = search.attempts.saturating_add(1);
         search.asked = search.candidates.pop();
         search.leaf = leaf;
@@ -95,20 +94,27 @@ impl<A: Upcalls> Tree<A> {
                 self.lose_parent(group);
                 self.seek(group);
             } else if is_answer {
-                self.elsewhere(group, from, Vec::new());
+                self.elsewhere(group, Some(from), Vec::new());
             }
             return;
         }
         let is_root = self.is_root(group) && self.is_responsible(group) != Some(false);
         if parent != Some(from) {
             if !is_answer || is_root {
-                self.tell(from, &Control::Leave { group });
+                // A node that has just taken this one may say more before its answer is here.
+                if is_root || self.groups.get(&group).is_none_or(|entry| entry.search.is_none()) {
+                    self.tell(from, &Control::Leave { group });
+                }
                 return;
             }
             self.adopt(group, from);
         }
         let Some(entry) = self.groups.get_mut(&group) else { return };
         entry.heard = Instant::now();
+        if state.stamp <= entry.stamp && !is_answer {
+            return;
+        }
+        entry.stamp = state.stamp;
         if is_answer {
             entry.search = None;
         }
@@ -186,17 +192,18 @@ impl<A: Upcalls> Tree<A> {
             mine.unwrap_or(by_parent.saturating_add(theirs)).saturating_add(theirs)
         };
         fit.sort_by_key(|candidate| Reverse(cost(candidate)));
-        self.elsewhere(group, from, fit.into_iter().map(|candidate| candidate.node).collect());
+        self.elsewhere(group, number.map(|_| from), fit.into_iter().map(|candidate| candidate.node).collect());
     }
 
-    fn elsewhere(&mut self, group: Key, from: NodeId, mut candidates: Vec<NodeId>) {
+    /// `from` is the node that would not take this one; none where it has put it out.
+    fn elsewhere(&mut self, group: Key, from: Option<NodeId>, mut candidates: Vec<NodeId>) {
         let Some(search) = self.groups.get_mut(&group).and_then(|entry| entry.search.as_mut()) else { return };
-        if candidates.is_empty() {
+        if let Some(from) = from.filter(|_| candidates.is_empty()) {
             search.refuse(from);
         }
         candidates.retain(|node| !search.refused.contains(node));
         // Depth first: those named last before those named earlier.
-        search.candidates.retain(|node| *node != from && !candidates.contains(node));
+        search.candidates.retain(|node| Some(*node) != from && !candidates.contains(node));
         search.candidates.append(&mut candidates);
         let over = search.candidates.len().saturating_sub(CANDIDATES);
         search.candidates.drain(..over);
@@ -277,7 +284,7 @@ impl<A: Upcalls> Tree<A> {
 
 impl Search {
     pub(super) fn new() -> Search {
-        Search { number: 0, asked: None, attempts: 0, refused: Vec::new(), leaf: false, candidates: Vec::new() }
+        Search { number: random::number(), asked: None, attempts: 0, refused: Vec::new(), leaf: false, candidates: Vec::new() }
     }
 
     fn refuse(&mut self, node: NodeId) {

@@ -85,7 +85,7 @@ pub(super) enum Control {
 pub(super) struct Join {
     #[n(0)]
     pub(super) group: Key,
-    /// Drawn for each attempt; the answer carries it.
+    /// Drawn for each search of a parent; the answer carries it.
     #[n(1)]
     pub(super) number: u64,
     /// The member for whose sake this is, itself or below, and its credentials.
@@ -132,6 +132,9 @@ pub(super) struct State {
     /// The group's rules; none where nobody has created it.
     #[n(6)]
     pub(super) rules: Option<Bytes>,
+    /// Greater for what is said later: messages may overtake each other.
+    #[n(7)]
+    pub(super) stamp: u64,
 }
 
 /// A child of the sender's.
