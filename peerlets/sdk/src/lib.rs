@@ -31,6 +31,7 @@
 pub mod cbor;
 pub mod client;
 pub mod collections;
+pub mod dht;
 mod host;
 mod id;
 pub mod identity;
