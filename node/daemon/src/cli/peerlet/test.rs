@@ -98,7 +98,7 @@ impl Condition {
 
 /// What came of the peerlet under one condition.
 #[derive(Debug, Serialize)]
-struct Result {
+struct Played {
     condition: Condition,
     asked: u64,
     answered: u64,
@@ -113,11 +113,11 @@ struct Result {
     nodes: u64,
 }
 
-impl Result {
-    fn of(condition: Condition, report: &Report) -> Result {
+impl Played {
+    fn of(condition: Condition, report: &Report) -> Played {
         let empty = PeerletReport::default();
         let peerlet = report.peerlet.as_ref().unwrap_or(&empty);
-        Result {
+        Played {
             condition,
             asked: peerlet.calls.asked,
             answered: peerlet.calls.answered,
@@ -167,7 +167,7 @@ impl Result {
 const HEAD: [&str; 8] = ["condition", "asked", "answered", "failed", "traps", "refusals", "fuel/event", "stored/node"];
 
 /// Tests it, and says what came of it.
-pub(super) fn run(args: &TestArgs) -> std::result::Result<(), Failure> {
+pub(super) fn run(args: &TestArgs) -> Result<(), Failure> {
     let project = Project::open(&args.dir)?;
     let tests = &project.file.test;
     if tests.call.is_empty() {
@@ -186,12 +186,12 @@ pub(super) fn run(args: &TestArgs) -> std::result::Result<(), Failure> {
     let mut results = Vec::new();
     for condition in conditions {
         eprintln!("{} nodes in virtual time: {}", tests.nodes, condition.describe());
-        results.push(Result::of(condition, &play(condition, &package, &project, seed, &runtime)?));
+        results.push(Played::of(condition, &play(condition, &package, &project, seed, &runtime)?));
     }
     if args.json {
         output::json(&results)?;
     } else {
-        output::table(&HEAD, &results.iter().map(Result::row).collect::<Vec<_>>())?;
+        output::table(&HEAD, &results.iter().map(Played::row).collect::<Vec<_>>())?;
     }
     match results.iter().find_map(|result| result.fault(tests.failures)) {
         None => Ok(()),
@@ -201,7 +201,7 @@ pub(super) fn run(args: &TestArgs) -> std::result::Result<(), Failure> {
 }
 
 /// The tests that the author has written, in the language's own way.
-fn own_tests(project: &Project) -> std::result::Result<(), Failure> {
+fn own_tests(project: &Project) -> Result<(), Failure> {
     let (program, arguments): (&str, &[&str]) = match project.language() {
         Some(Language::Rust) => ("cargo", &["test", "--quiet"]),
         Some(Language::Python) if has(&project.dir, "test_", ".py") => ("python3", &["-m", "unittest", "-q"]),
@@ -233,18 +233,14 @@ fn missing(program: &str, error: &io::Error) -> Failure {
 struct Once(Arc<Mutex<(Sandboxed, Option<Arc<dyn Program>>)>>);
 
 impl Once {
-    fn new() -> std::result::Result<Once, Failure> {
+    fn new() -> Result<Once, Failure> {
         let sandbox = Sandboxed::new().map_err(|error| Failure::new(exit::INTERNAL, error))?;
         Ok(Once(Arc::new(Mutex::new((sandbox, None)))))
     }
 }
 
 impl Runtime for Once {
-    fn compile(
-        &mut self,
-        component: &Bytes,
-        grant: &Grant,
-    ) -> std::result::Result<Arc<dyn Program>, (Refusal, String)> {
+    fn compile(&mut self, component: &Bytes, grant: &Grant) -> Result<Arc<dyn Program>, (Refusal, String)> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = &inner.1 {
             return Ok(program.clone());
@@ -261,7 +257,7 @@ fn play(
     project: &Project,
     seed: u64,
     runtime: &Once,
-) -> std::result::Result<Report, Failure> {
+) -> Result<Report, Failure> {
     let tests = &project.file.test;
     let study = tempfile::NamedTempFile::new()
         .and_then(|file| std::fs::write(file.path(), condition.study(tests.nodes)).map(|()| file))
@@ -285,8 +281,8 @@ fn play(
 mod tests {
     use super::*;
 
-    fn result(failed: u64, traps: u64) -> Result {
-        Result {
+    fn played(failed: u64, traps: u64) -> Played {
+        Played {
             condition: Condition::Loss,
             asked: 100,
             answered: 100 - failed,
@@ -302,16 +298,16 @@ mod tests {
 
     #[test]
     fn a_trap_is_a_fault_and_so_are_too_many_failures() {
-        assert_eq!(result(5, 0).fault(0.05), None);
-        let failed = result(6, 0).fault(0.05).expect("too many");
+        assert_eq!(played(5, 0).fault(0.05), None);
+        let failed = played(6, 0).fault(0.05).expect("too many");
         assert!(failed.contains("6 of 100 calls failed (6 deadline)"), "{failed}");
-        assert!(result(0, 1).fault(1.0).expect("a trap").contains("trapped 1 times"));
+        assert!(played(0, 1).fault(1.0).expect("a trap").contains("trapped 1 times"));
     }
 
     #[test]
     fn a_row_has_a_cell_for_each_head() {
-        assert_eq!(result(5, 0).row().len(), HEAD.len());
-        assert_eq!(result(5, 0).row()[6..], ["12346", "2.0 KiB"]);
+        assert_eq!(played(5, 0).row().len(), HEAD.len());
+        assert_eq!(played(5, 0).row()[6..], ["12346", "2.0 KiB"]);
     }
 
     #[test]
