@@ -56,7 +56,7 @@ pub use host::native;
 #[allow(missing_docs, reason = "written by a macro; the contract documents what needs it")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit/peerlet.wit",
+        path: "wit/peerlet.wit",
         world: "peerlet",
         additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash],
         generate_unused_types: true,
