@@ -13,6 +13,7 @@ mod hostile;
 mod install;
 mod partition;
 mod ring;
+mod scribe;
 mod send;
 
 #[path = "../../node/daemon/tests/compiler/bomb.rs"]

@@ -37,6 +37,22 @@ pub const DHT: Standard = Standard {
     replicas: 3,
 };
 
+/// Messages to groups: create, join, publish, anycast.
+pub const SCRIBE: Standard = Standard {
+    name: "scribe",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/scribe.wasm")),
+    capabilities: &[
+        (Capability::Route, "brings messages from node to node"),
+        (Capability::Storage, "keeps the rules of groups"),
+        (Capability::Timer, "sees that parents and children are there"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Identity, "signs messages, and tells who signed them"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 5,
+};
+
 impl Standard {
     /// What the application asks for. A node's policy can grant less.
     pub fn budgets(&self) -> Budgets {
@@ -113,10 +129,12 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        let imports = prost_sandbox::inspect(DHT.component).expect("it is a component");
+        for standard in [DHT, SCRIBE] {
+            let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
-        let asked: BTreeSet<_> = DHT.capabilities.iter().map(|(capability, _)| *capability).collect();
+            let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();
 
-        assert_eq!(asked, imports.capabilities.iter().copied().collect());
+            assert_eq!(asked, imports.capabilities.iter().copied().collect(), "{}", standard.name);
+        }
     }
 }

@@ -282,6 +282,17 @@ impl State {
         self.last_id
     }
 
+    /// When the next timer runs out, as time since the test began.
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes over the keyed records of another node, as when responsibility moves.
+    pub fn copy_records(&mut self, of: &State) {
+        let keyed = of.records.iter().filter(|((place, _), _)| matches!(place, Place::At(_)));
+        self.records.extend(keyed.map(|(name, value)| (name.clone(), value.clone())));
+    }
+
     fn count(&mut self) {
         self.asked += 1;
         assert!(self.asked <= EFFECTS, "an event may ask for {EFFECTS} effects and writes: a node would trap it");

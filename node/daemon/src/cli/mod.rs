@@ -13,6 +13,7 @@ mod output;
 mod peerlet;
 mod policy;
 mod ring;
+mod scribe;
 mod send;
 mod sim;
 mod status;
@@ -66,6 +67,9 @@ enum Command {
     /// Store values in the ring and read them.
     #[command(subcommand)]
     Dht(dht::DhtCommand),
+    /// Send messages to groups, and read them.
+    #[command(subcommand)]
+    Scribe(scribe::ScribeCommand),
     /// Send an application's message into the ring.
     Send(Box<send::SendArgs>),
     /// Look at the ring.
@@ -116,6 +120,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Peerlet(command) => peerlet::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Dht(command) => dht::run(command),
+        Command::Scribe(command) => scribe::run(command),
         Command::Send(args) => send::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
@@ -174,6 +179,12 @@ mod tests {
             "dht stat name --json",
             "dht remove name",
             "dht list name --json",
+            "scribe create news --member creator --publisher 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
+            "scribe join news@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --anycast --count 3",
+            "scribe publish news -",
+            "scribe anycast news hello",
+            "scribe leave news",
+            "scribe status --json",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --name n --type 0 --json hello",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --key \
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --locator blake3:\
