@@ -25,7 +25,7 @@ pub struct Standard {
 /// Values at ring keys: put, get, remove, list.
 pub const DHT: Standard = Standard {
     name: "dht",
-    version: (0, 2, 0),
+    version: (0, 3, 0),
     component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/dht.wasm")),
     capabilities: &[
         (Capability::Route, "finds the nodes that hold a value"),

@@ -33,6 +33,7 @@ pub mod cast;
 pub mod cbor;
 pub mod client;
 pub mod collections;
+pub mod dht;
 mod host;
 mod id;
 pub mod identity;
@@ -57,7 +58,7 @@ pub use host::native;
 #[allow(missing_docs, reason = "written by a macro; the contract documents what needs it")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit/peerlet.wit",
+        path: "wit/peerlet.wit",
         world: "peerlet",
         additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash],
         generate_unused_types: true,

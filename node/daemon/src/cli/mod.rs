@@ -154,7 +154,14 @@ mod tests {
             "cert node --ca-dir d --name a --out n",
             "cert node --open",
             "peerlet key --out k",
+            "peerlet new greeter --lang python --dir d",
+            "peerlet new greeter --sdk https://example.org/prost",
             "peerlet build dir -o c.wasm",
+            "peerlet test dir --only partition --json",
+            "peerlet dev dir --nodes 3 --everywhere",
+            "peerlet call greeter greet Ada --node 3",
+            "peerlet call greeter greet - --admin http://127.0.0.1:1 --token-file t",
+            "peerlet sign --key k",
             "peerlet sign c.wasm --key k --name dht --app-version 1.2.3 --reason route=x --budget queue=1",
             "peerlet inspect p --json",
             "peerlet install p --admin http://127.0.0.1:1 --token-file t",
@@ -167,7 +174,9 @@ mod tests {
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
             "dht put name file",
             "dht put name",
-            "dht get name -o file",
+            "dht put name --expires-in 10m --if-version 0 --json",
+            "dht get name -o file --nearest",
+            "dht stat name --json",
             "dht remove name",
             "dht list name --json",
             "scribe create news --member creator --publisher 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
@@ -207,6 +216,10 @@ mod tests {
         }
         assert_eq!(code("prost --version"), exit::OK);
         assert_eq!(code("prost peerlet sign c --key k --name Not_A_Name"), exit::USAGE);
+        assert_eq!(code("prost peerlet new Not_A_Name"), exit::USAGE);
+        assert_eq!(code("prost peerlet new .own"), exit::USAGE);
+        assert_eq!(code("prost peerlet new a --lang js --sdk /"), exit::USAGE);
+        assert_eq!(code("prost peerlet call a b hex:0"), exit::USAGE);
         for line in ["", "--package p --app dht", "--app dht", "--provider 0f --app dht"] {
             assert_eq!(code(&format!("prost policy explain --policy p {line}")), exit::USAGE, "{line}");
         }
@@ -226,6 +239,9 @@ mod tests {
         assert_eq!(code("prost node --check-config --config /no/such/prost.toml"), exit::CONFIG);
         assert_eq!(code("prost node --check-config --listen nowhere"), exit::CONFIG);
         assert_eq!(code("prost peerlet inspect /no/such/package"), exit::NO_INPUT);
+        assert_eq!(code("prost peerlet test /no/such/peerlet"), exit::NO_INPUT);
+        assert_eq!(code("prost peerlet dev /no/such/peerlet"), exit::NO_INPUT);
+        assert_eq!(code("prost peerlet new a --dir /no/such/dir/a --sdk /no/such/checkout"), exit::NO_INPUT);
         assert_eq!(code("prost policy check /no/such/policy"), exit::NO_INPUT);
         assert_eq!(code("prost sim --nodes 2 --seed 1 --latency /no/such/matrix"), exit::NO_INPUT);
         assert_eq!(code("prost sim --seed 1 --scenario study --study /no/such/study"), exit::NO_INPUT);
