@@ -11,6 +11,7 @@ mod download;
 mod figures;
 mod hostile;
 mod install;
+mod p2ptv;
 mod partition;
 mod ring;
 mod scribe;

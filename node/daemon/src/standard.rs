@@ -37,6 +37,22 @@ pub const DHT: Standard = Standard {
     replicas: 3,
 };
 
+/// A stream from one node to many, P2PTV v1.9.
+pub const P2PTV: Standard = Standard {
+    name: "p2ptv",
+    version: (1, 9, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/p2ptv.wasm")),
+    capabilities: &[
+        (Capability::Route, "passes segments on, and adds receivers along the path"),
+        (Capability::Storage, "notes whom a channel belongs to"),
+        (Capability::Timer, "asks for what is missing"),
+        (Capability::Client, "takes segments from the source's program, and gives them to those that watch"),
+        (Capability::Identity, "signs segments, so that relays cannot forge them"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 3,
+};
+
 /// Messages to groups: create, join, publish, anycast.
 pub const SCRIBE: Standard = Standard {
     name: "scribe",
@@ -129,7 +145,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        for standard in [DHT, SCRIBE] {
+        for standard in [DHT, SCRIBE, P2PTV] {
             let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
             let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();

@@ -10,6 +10,7 @@ mod dht;
 mod failure;
 mod node;
 mod output;
+mod p2ptv;
 mod peerlet;
 mod policy;
 mod ring;
@@ -70,6 +71,9 @@ enum Command {
     /// Send messages to groups, and read them.
     #[command(subcommand)]
     Scribe(scribe::ScribeCommand),
+    /// Stream to many, and watch.
+    #[command(subcommand)]
+    P2ptv(p2ptv::P2ptvCommand),
     /// Send an application's message into the ring.
     Send(Box<send::SendArgs>),
     /// Look at the ring.
@@ -121,6 +125,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Policy(command) => policy::run(command),
         Command::Dht(command) => dht::run(command),
         Command::Scribe(command) => scribe::run(command),
+        Command::P2ptv(command) => p2ptv::run(command),
         Command::Send(args) => send::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
@@ -185,6 +190,9 @@ mod tests {
             "scribe anycast news hello",
             "scribe leave news",
             "scribe status --json",
+            "p2ptv serve film --channel news --rate 800k --json",
+            "p2ptv watch news -o - --rewind 8 --buffer 3 --seconds 9 --source 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+            "p2ptv status news --json",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --name n --type 0 --json hello",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --key \
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --locator blake3:\
