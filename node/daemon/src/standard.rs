@@ -20,6 +20,8 @@ pub struct Standard {
     pub capabilities: &'static [(Capability, &'static str)],
     /// Copies of each record, the owner's included.
     pub replicas: u8,
+    /// When a keyed write counts as done.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// Values at ring keys: put, get, remove, list.
@@ -35,6 +37,25 @@ pub const DHT: Standard = Standard {
         (Capability::Log, "tells what goes wrong"),
     ],
     replicas: 3,
+    acknowledgement: Acknowledgement::Majority,
+};
+
+/// Blocks that prove themselves, and files of them.
+pub const CFS: Standard = Standard {
+    name: "cfs",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/cfs.wasm")),
+    capabilities: &[
+        (Capability::Route, "finds the nodes that hold a block"),
+        (Capability::Storage, "keeps the blocks"),
+        (Capability::Timer, "asks again where no answer comes, and counts what publishers have"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Identity, "signs which blocks this node wants kept"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 3,
+    // What a publisher is told is kept must survive the loss of any two.
+    acknowledgement: Acknowledgement::All,
 };
 
 impl Standard {
@@ -75,7 +96,7 @@ impl Standard {
             capabilities: self.capabilities.iter().map(|(asked, why)| (*asked, (*why).to_owned())).collect(),
             budgets: self.budgets(),
             replicas: self.replicas,
-            acknowledgement: Acknowledgement::Majority,
+            acknowledgement: self.acknowledgement,
             expires: None,
         };
         let manifest = SignedManifest::sign(manifest, key).expect("a standard peerlet's manifest is proper");
@@ -113,10 +134,12 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        let imports = prost_sandbox::inspect(DHT.component).expect("it is a component");
+        for standard in [DHT, CFS] {
+            let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
-        let asked: BTreeSet<_> = DHT.capabilities.iter().map(|(capability, _)| *capability).collect();
+            let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();
 
-        assert_eq!(asked, imports.capabilities.iter().copied().collect());
+            assert_eq!(asked, imports.capabilities.iter().copied().collect(), "{}", standard.name);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! and what to do next, and ends with a code of [`exit`].
 
 mod cert;
+mod cfs;
 mod compile;
 mod demo;
 mod dht;
@@ -66,6 +67,9 @@ enum Command {
     /// Store values in the ring and read them.
     #[command(subcommand)]
     Dht(dht::DhtCommand),
+    /// Publish directories into the ring and read them.
+    #[command(subcommand)]
+    Cfs(cfs::CfsCommand),
     /// Send an application's message into the ring.
     Send(Box<send::SendArgs>),
     /// Look at the ring.
@@ -116,6 +120,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Peerlet(command) => peerlet::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Dht(command) => dht::run(command),
+        Command::Cfs(command) => cfs::run(command),
         Command::Send(args) => send::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
@@ -165,6 +170,15 @@ mod tests {
             "dht get name -o file",
             "dht remove name",
             "dht list name --json",
+            "cfs publish dir --key k --salt site --ttl 30d --window 16 --json",
+            "cfs update dir --key k",
+            "cfs ls 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a/b --json",
+            "cfs stat @0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
+            "cfs cat 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a --caching off",
+            "cfs get 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f -o d --window 5 --json",
+            "cfs extend 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --ttl 1h",
+            "cfs mount 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --listen 127.0.0.1:0",
+            "cfs status --json",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --name n --type 0 --json hello",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --key \
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --locator blake3:\

@@ -2,7 +2,7 @@
 
 mod build;
 mod inspect;
-mod key;
+pub(in crate::cli) mod key;
 mod sign;
 mod top;
 
