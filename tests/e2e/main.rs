@@ -1,6 +1,7 @@
 //! End to end: rings of real processes, asked, hurt and lied to as anyone could.
 
 mod admin;
+mod cfs;
 mod cli;
 mod components;
 mod content;

@@ -90,6 +90,16 @@ impl Cfs {
         self.cache.contains(id)
     }
 
+    /// Blocks given out of replicas since the start.
+    pub fn served(&self) -> u64 {
+        self.counts.served
+    }
+
+    /// Blocks given out of the cache since the start.
+    pub fn cache_hits(&self) -> u64 {
+        self.counts.cache_hits
+    }
+
     /// Bytes that one publisher can have here.
     pub(crate) fn quota(&self) -> u64 {
         storage::usage().limit_bytes / 1000 * self.quota_permille

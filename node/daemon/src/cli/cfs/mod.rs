@@ -59,15 +59,15 @@ struct Source {
     #[arg(long, value_name = "COUNT", default_value_t = WINDOW as u8, value_parser = clap::value_parser!(u8).range(1..=48))]
     window: u8,
     /// Who may answer for a block.
-    #[arg(long, value_enum, default_value_t = From_::Path)]
-    caching: From_,
+    #[arg(long, value_enum, default_value_t = Answerer::Path)]
+    caching: Answerer,
     #[command(flatten)]
     target: Target,
 }
 
 /// Who may answer for a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum From_ {
+enum Answerer {
     /// The node responsible alone.
     Off,
     /// Replicas on the way, and the nearest.
@@ -79,9 +79,9 @@ enum From_ {
 impl Source {
     fn blocks(&self) -> Result<NodeBlocks, Failure> {
         let caching = match self.caching {
-            From_::Off => Caching::Off,
-            From_::Replicas => Caching::Replicas,
-            From_::Path => Caching::Path,
+            Answerer::Off => Caching::Off,
+            Answerer::Replicas => Caching::Replicas,
+            Answerer::Path => Caching::Path,
         };
         Ok(NodeBlocks::new(self.target.client()?).with_caching(caching))
     }
