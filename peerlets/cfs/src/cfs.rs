@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::fetch::Fetches;
 use crate::insert::{self, Wanted};
 use crate::ledger::{Ledger, STEP_PAUSE};
-use crate::message::{INSERTIONS, Insert, LookupMessage};
+use crate::message::{Insert, LookupMessage};
 
 /// Bytes of cached blocks, of the 64 MiB that an instance has.
 const CACHE_BYTES: usize = 16 << 20;

@@ -17,8 +17,8 @@ const MAX_OPEN: usize = 512;
 const DEADLINE: Duration = Duration::from_secs(12);
 /// Attempts at most.
 const MAX_ATTEMPTS: u8 = 6;
-/// From this attempt on the node responsible is asked, and nobody on the way.
-const LAST_PER_HOP: u8 = 2;
+/// From this attempt on the node responsible is asked, and nobody on the way, and it answers straight.
+pub(crate) const LAST_PER_HOP: u8 = 2;
 /// Before the next attempt, where it is known that the last came to nothing.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Bounds of an attempt's time, and what it is while nothing has been measured.

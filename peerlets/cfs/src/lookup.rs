@@ -14,6 +14,7 @@ use prost_peerlet::cbor::Bytes;
 use prost_peerlet::{Message, NodeId, Rewritten, Verdict, log, route};
 
 use crate::cfs::Cfs;
+use crate::fetch::LAST_PER_HOP;
 use crate::message::{Answer, Lookup, LookupMessage, MAX_PATH, Say, key_of};
 use crate::store::{self, Held};
 
@@ -64,7 +65,9 @@ impl Cfs {
         if lookup.path.len() == MAX_PATH || lookup.path.contains(&me) {
             return Verdict::Pass;
         }
-        let next = self.nearest(&lookup);
+        // A replica that has not got it leaves it to the node responsible, and not to another that may not have it either.
+        let is_replica = route::replica_set(key, COPIES).nodes.contains(&me);
+        let next = if is_replica { None } else { self.nearest(&lookup) };
         if lookup.asker != me {
             lookup.path.push(me);
         } else if next.is_none() {
@@ -122,7 +125,7 @@ impl Cfs {
             let copy = LookupMessage::Copy { bytes: bytes.clone(), expires_at: *expires_at };
             send(*before, &copy.encode());
         }
-        self.pass_back(answer);
+        self.pass_back(answer, lookup.attempt >= LAST_PER_HOP);
     }
 
     /// An answer has arrived: for this node, or to be passed on.
@@ -135,7 +138,7 @@ impl Cfs {
         {
             self.cache.insert(answer.id, bytes.clone(), *expires_at);
         }
-        self.pass_back(answer);
+        self.pass_back(answer, false);
     }
 
     /// A node sends a block that a question which came through here was for.
@@ -143,13 +146,14 @@ impl Cfs {
         self.cache.insert(BlockId::of(&bytes), bytes, expires_at);
     }
 
-    fn pass_back(&mut self, mut answer: Answer) {
+    /// Sends an answer a step back, or to the asker itself: where there is a connection, or where nobody on the way is
+    /// trusted with it any more.
+    fn pass_back(&mut self, mut answer: Answer, alone: bool) {
         let asker = answer.asker;
         if asker == route::myself() {
             return self.fetched(answer);
         }
-        // A question that nobody on the way could answer wants no help with the answer either.
-        let is_straight = is_near(asker) || answer.caching == Caching::Off;
+        let is_straight = alone || is_near(asker);
         let before = if is_straight { None } else { answer.path.pop() };
         let payload = LookupMessage::Answer(answer).encode();
         match before {

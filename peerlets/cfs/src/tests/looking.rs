@@ -213,6 +213,10 @@ fn the_nearest_replica_is_asked_and_the_next_one_at_the_next_attempt() {
     };
     let (verdict, _) = pass(&mut node, Vec::new(), Caching::Replicas);
     assert_eq!(next(verdict), Some(at(2)));
+    // A replica without the block leaves it to the node responsible.
+    node.state.id = at(2);
+    let (verdict, _) = pass(&mut node, Vec::new(), Caching::Replicas);
+    assert_eq!(next(verdict), None);
     // Responsible, but asked not to answer: another replica is.
     let mut root = Node::<Cfs>::new("a");
     root.state.id = at(1);
