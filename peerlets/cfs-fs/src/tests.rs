@@ -10,15 +10,17 @@ use prost_cfs_api::{BlockId, Kind, Root};
 
 use crate::{Address, Blocks, FANOUT, Fetched, FsError, NodeKind, Options, Reader, Sign, Top, extend, publish};
 
+/// A block, and for how long it is kept.
+type Kept = (Vec<u8>, u64);
+
 #[derive(Debug, Default)]
 struct Memory {
-    blocks: Mutex<BTreeMap<(Kind, BlockId), (Vec<u8>, u64)>>,
+    blocks: Mutex<BTreeMap<(Kind, BlockId), Kept>>,
     /// Blocks that node 1 gives wrongly; where `all_lie`, every node does.
     lies: Mutex<BTreeSet<BlockId>>,
     all_lie: bool,
     /// Stores so many blocks, then fails.
     room: Option<usize>,
-    fetched: Mutex<Vec<BlockId>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +47,6 @@ impl Blocks for Memory {
     }
 
     fn get(&self, kind: Kind, id: &BlockId, avoid: &[[u8; 20]]) -> Result<Option<Fetched>, Full> {
-        self.fetched.lock().expect("nobody panics").push(*id);
         let node = (1..).find(|node| !avoid.contains(&[*node; 20])).expect("some are left");
         let lies = self.lies.lock().expect("nobody panics").contains(id) && (node == 1 || self.all_lie);
         let found = self.blocks.lock().expect("nobody panics").get(&(kind, *id)).cloned();

@@ -10,7 +10,7 @@ use prost_peerlet_ring::{Latency, Ring, Setup};
 use support::*;
 
 const BLOCKS: u64 = 200;
-const GETS: usize = 2000;
+const GETS: usize = 1000;
 
 fn planetlab(nodes: u32, replicas: u8) -> Ring<Cfs> {
     let rest = Duration::from_secs(180);
@@ -54,21 +54,34 @@ fn row(name: &str, times: &[f64], contacts: f64) {
 
 #[test]
 #[ignore = "minutes"]
-fn time_of_a_get() {
+fn time_of_a_get_on_planetlab() {
+    let nearest = time_of_a_get(490);
+    assert!(nearest <= 200.0, "nearest of 3: {nearest} ms");
+}
+
+#[test]
+#[ignore = "minutes"]
+fn time_of_a_get_among_a_thousand() {
+    time_of_a_get(1000);
+}
+
+/// The mean where the nearest of three answers.
+fn time_of_a_get(nodes: u32) -> f64 {
+    let mut ring = planetlab(nodes, 3);
+    fill(&mut ring, 0..BLOCKS);
     println!("{:<34} {:>7} {:>7} {:>7} {:>9}", "ms", "mean", "median", "95 %", "contacts");
-    for nodes in [490, 1000] {
-        let mut ring = planetlab(nodes, 3);
-        fill(&mut ring, 0..BLOCKS);
-        let anyone = |ring: &mut Ring<Cfs>| ring.below(BLOCKS);
-        let (off, contacts) = measure(&mut ring, GETS, Caching::Off, anyone);
-        row(&format!("{nodes} nodes, the one responsible"), &off, contacts);
-        let (nearest, contacts) = measure(&mut ring, GETS, Caching::Replicas, anyone);
-        row(&format!("{nodes} nodes, nearest of 3"), &nearest, contacts);
-        let (path, contacts) = measure(&mut ring, GETS, Caching::Path, anyone);
-        row(&format!("{nodes} nodes, caches on the way"), &path, contacts);
+    let ways = [
+        (Caching::Off, "the one responsible"),
+        (Caching::Replicas, "nearest of 3"),
+        (Caching::Path, "caches on the way"),
+    ];
+    let means = ways.map(|(caching, name)| {
+        let (times, contacts) = measure(&mut ring, GETS, caching, |ring| ring.below(BLOCKS));
+        row(&format!("{nodes} nodes, {name}"), &times, contacts);
         assert!(contacts <= 7.0);
-        assert!(nodes != 490 || mean(&nearest) <= 200.0, "nearest of 3: {} ms", mean(&nearest));
-    }
+        mean(&times)
+    });
+    means[1]
 }
 
 #[test]
@@ -76,7 +89,7 @@ fn time_of_a_get() {
 fn a_hot_block() {
     println!("{:<12} {:>16} {:>20} {:>14}", "caching", "replicas served", "most of one server", "from caches");
     for caching in [Caching::Off, Caching::Replicas, Caching::Path] {
-        let mut ring = planetlab(1000, 3);
+        let mut ring = planetlab(490, 3);
         put(&mut ring, 0, Kind::Content, &block(1), 24 * HOUR).expect("stored");
         let (_, _) = measure(&mut ring, 1000, caching, |_| 1);
         let all: Vec<(u64, u64)> =
