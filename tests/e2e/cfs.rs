@@ -153,7 +153,7 @@ fn a_tree_is_a_share_that_any_webdav_client_reads() {
     let root = ring[0].ask(&["cfs", "publish", text(&tree), "--key", text(&key)]).ok().trim().to_owned();
     let mounted = Mounted::of(&ring, 2, &root);
 
-    let ask = |line: &str, head: &[&str]| http(mounted.address, line, &[&["Host: localhost"], head].concat(), b"");
+    let ask = |line: &str, head: &[&str]| http(mounted.address, line, &[&["Host: localhost"][..], head].concat(), b"");
     let listed = ask("PROPFIND /wit", &["Depth: 1"]);
     assert_eq!(listed.status, 207);
     assert!(listed.body.contains("<D:href>/wit/peerlet.wit</D:href>"), "{}", listed.body);

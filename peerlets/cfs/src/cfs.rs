@@ -125,7 +125,10 @@ impl Peerlet for Cfs {
     fn deliver(&mut self, message: Message) -> Result {
         match self.insertions.receive(&message) {
             Received::Question(question) => {
-                let Ok(insert) = cbor::decode::<Insert>(&question.body) else { return Ok(dropped(&message)) };
+                let Ok(insert) = cbor::decode::<Insert>(&question.body) else {
+                    dropped(&message);
+                    return Ok(());
+                };
                 let verdict = self.decide(question.asker, question.key, insert)?;
                 question.answer(&cbor::encode(&verdict))?;
             }

@@ -104,10 +104,10 @@ fn a_hot_block() {
 #[test]
 #[ignore = "minutes"]
 fn blocks_lost_when_many_servers_die_at_once() {
-    const MANY: u64 = 1000;
+    const MANY: u64 = 500;
     println!("{:>6} {:>6} {:>8} {:>10} {:>12}", "copies", "dead", "lost", "expected", "unreadable");
-    for (replicas, dead) in [(3, 0.1), (3, 0.3), (3, 0.5), (6, 0.3), (6, 0.5)] {
-        let mut ring = planetlab(1000, replicas);
+    for (replicas, dead) in [(3, 0.3), (3, 0.5), (6, 0.5)] {
+        let mut ring = planetlab(490, replicas);
         fill(&mut ring, 0..MANY);
         let mut members = ring.members();
         for at in 0..(members.len() as f64 * dead) as usize {
