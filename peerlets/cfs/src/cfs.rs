@@ -100,6 +100,11 @@ impl Cfs {
         self.counts.cache_hits
     }
 
+    /// Answers to this node that were not the block, since the start.
+    pub fn rejected(&self) -> u64 {
+        self.counts.rejected
+    }
+
     /// Bytes that one publisher can have here.
     pub(crate) fn quota(&self) -> u64 {
         storage::usage().limit_bytes / 1000 * self.quota_permille

@@ -17,7 +17,7 @@ const MAX_OPEN: usize = 512;
 const DEADLINE: Duration = Duration::from_secs(12);
 /// Attempts at most.
 const MAX_ATTEMPTS: u8 = 6;
-/// From this attempt on the node responsible is asked, and nobody on the way, and it answers straight.
+/// From this attempt on the node responsible and other replicas are asked in turn, no caches, and they answer straight.
 pub(crate) const LAST_PER_HOP: u8 = 2;
 /// Before the next attempt, where it is known that the last came to nothing.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -212,7 +212,12 @@ impl Fetch {
             asker: route::myself(),
             kind: self.kind,
             id: self.id,
-            caching: if self.attempts < LAST_PER_HOP { self.caching } else { Caching::Off },
+            caching: match self.attempts {
+                early if early < LAST_PER_HOP => self.caching,
+                // The node responsible may be the one that lies: then another replica is asked.
+                later if later % 2 == 1 => self.caching.min(Caching::Replicas),
+                _ => Caching::Off,
+            },
             attempt: self.attempts,
             avoid: self.avoid.clone(),
             path: Vec::new(),

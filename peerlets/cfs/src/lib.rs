@@ -21,6 +21,6 @@ mod store;
 mod tests;
 
 pub use cfs::{Cfs, Settings};
-pub use message::{Lookup, Say};
+pub use message::{Answer, Lookup, LookupMessage, Say};
 
 prost_peerlet::peerlet!(Cfs);

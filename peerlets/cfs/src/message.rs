@@ -125,26 +125,31 @@ pub struct Lookup {
 
 /// An answer on its way back.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Answer {
+pub struct Answer {
+    /// The asker's number of the question.
     #[n(0)]
-    pub(crate) number: u64,
+    pub number: u64,
+    /// Whom it is for.
     #[n(1)]
-    pub(crate) asker: NodeId,
+    pub asker: NodeId,
+    /// The block that was asked for.
     #[n(2)]
-    pub(crate) id: BlockId,
+    pub id: BlockId,
+    /// Who was to answer.
     #[n(3)]
-    pub(crate) caching: Caching,
+    pub caching: Caching,
     /// Nodes between here and the asker.
     #[n(4)]
-    pub(crate) path: Vec<NodeId>,
+    pub path: Vec<NodeId>,
     /// Who answers, by its own account.
     #[n(5)]
-    pub(crate) server: NodeId,
+    pub server: NodeId,
     /// Nodes that the question reached.
     #[n(6)]
-    pub(crate) contacts: u32,
+    pub contacts: u32,
+    /// The answer.
     #[n(7)]
-    pub(crate) say: Say,
+    pub say: Say,
 }
 
 /// What became of a question for a block.
@@ -173,28 +178,33 @@ pub enum Say {
 
 /// A message about lookups.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(crate) enum LookupMessage {
+pub enum LookupMessage {
+    /// A question.
     #[n(0)]
     Lookup(#[n(0)] Lookup),
+    /// Its answer.
     #[n(1)]
     Answer(#[n(0)] Answer),
     /// A content block, for the cache of a node that a question for it came through.
     #[n(2)]
     Copy {
+        /// The block.
         #[n(0)]
         bytes: Bytes,
+        /// When it goes, in milliseconds since 1970.
         #[n(1)]
         expires_at: u64,
     },
 }
 
 impl LookupMessage {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// The message.
+    pub fn encode(&self) -> Vec<u8> {
         [vec![LOOKUPS], cbor::encode(self)].concat()
     }
 
-    /// None where it makes no sense.
-    pub(crate) fn decode(payload: &[u8]) -> Option<LookupMessage> {
+    /// Reads a message; none where it makes no sense.
+    pub fn decode(payload: &[u8]) -> Option<LookupMessage> {
         let (LOOKUPS, body) = payload.split_first().map(|(first, body)| (*first, body))? else { return None };
         let message: LookupMessage = cbor::decode(body).ok()?;
         let fits = match &message {

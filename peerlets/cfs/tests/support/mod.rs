@@ -1,5 +1,5 @@
 //! Blocks on a ring.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use cfs::Cfs;
 use ed25519_dalek::{Signer, SigningKey};
