@@ -2,6 +2,7 @@
 
 mod admin;
 mod authoring;
+mod cfs;
 mod cli;
 mod components;
 mod content;

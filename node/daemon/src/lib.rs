@@ -6,6 +6,7 @@
 pub mod actor;
 pub mod admin;
 pub mod admin_client;
+pub mod cfs;
 pub mod cli;
 pub mod compiler;
 pub mod config;

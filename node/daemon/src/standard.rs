@@ -20,6 +20,8 @@ pub struct Standard {
     pub capabilities: &'static [(Capability, &'static str)],
     /// Copies of each record, the owner's included.
     pub replicas: u8,
+    /// When a keyed write counts as done.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// Values at ring keys: put, get, remove, list.
@@ -35,6 +37,25 @@ pub const DHT: Standard = Standard {
         (Capability::Log, "tells what goes wrong"),
     ],
     replicas: 3,
+    acknowledgement: Acknowledgement::Majority,
+};
+
+/// Blocks that prove themselves, and files of them.
+pub const CFS: Standard = Standard {
+    name: "cfs",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/cfs.wasm")),
+    capabilities: &[
+        (Capability::Route, "finds the nodes that hold a block"),
+        (Capability::Storage, "keeps the blocks"),
+        (Capability::Timer, "asks again where no answer comes, and counts what publishers have"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Identity, "signs which blocks this node wants kept"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 3,
+    // What a publisher is told is kept must survive the loss of any two.
+    acknowledgement: Acknowledgement::All,
 };
 
 /// A stream from one node to many, P2PTV v1.9.
@@ -51,6 +72,7 @@ pub const P2PTV: Standard = Standard {
         (Capability::Log, "tells what goes wrong"),
     ],
     replicas: 3,
+    acknowledgement: Acknowledgement::Majority,
 };
 
 /// Messages to groups: create, join, publish, anycast.
@@ -67,6 +89,7 @@ pub const SCRIBE: Standard = Standard {
         (Capability::Log, "tells what goes wrong"),
     ],
     replicas: 5,
+    acknowledgement: Acknowledgement::Majority,
 };
 
 impl Standard {
@@ -107,7 +130,7 @@ impl Standard {
             capabilities: self.capabilities.iter().map(|(asked, why)| (*asked, (*why).to_owned())).collect(),
             budgets: self.budgets(),
             replicas: self.replicas,
-            acknowledgement: Acknowledgement::Majority,
+            acknowledgement: self.acknowledgement,
             expires: None,
         };
         let manifest = SignedManifest::sign(manifest, key).expect("a standard peerlet's manifest is proper");
@@ -145,7 +168,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        for standard in [DHT, SCRIBE, P2PTV] {
+        for standard in STANDARD {
             let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
             let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();

@@ -4,6 +4,7 @@
 //! and what to do next, and ends with a code of [`exit`].
 
 mod cert;
+mod cfs;
 mod compile;
 mod demo;
 mod dht;
@@ -74,6 +75,9 @@ enum Command {
     /// Stream to many, and watch.
     #[command(subcommand)]
     P2ptv(p2ptv::P2ptvCommand),
+    /// Publish directories into the ring and read them.
+    #[command(subcommand)]
+    Cfs(cfs::CfsCommand),
     /// Send an application's message into the ring.
     Send(Box<send::SendArgs>),
     /// Look at the ring.
@@ -126,6 +130,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Dht(command) => dht::run(command),
         Command::Scribe(command) => scribe::run(command),
         Command::P2ptv(command) => p2ptv::run(command),
+        Command::Cfs(command) => cfs::run(command),
         Command::Send(args) => send::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
@@ -193,6 +198,15 @@ mod tests {
             "p2ptv serve film --channel news --rate 800k --json",
             "p2ptv watch news -o - --rewind 8 --buffer 3 --seconds 9 --source 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
             "p2ptv status news --json",
+            "cfs publish dir --key k --salt site --ttl 30d --window 16 --json",
+            "cfs update dir --key k",
+            "cfs ls 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a/b --json",
+            "cfs stat @0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
+            "cfs cat 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a --caching off",
+            "cfs get 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f -o d --window 5 --json",
+            "cfs extend 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --ttl 1h",
+            "cfs mount 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --listen 127.0.0.1:0",
+            "cfs status --json",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --name n --type 0 --json hello",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --key \
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --locator blake3:\
