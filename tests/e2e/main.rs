@@ -9,6 +9,7 @@ mod demo;
 mod download;
 mod figures;
 mod hostile;
+mod i3;
 mod install;
 mod partition;
 mod ring;

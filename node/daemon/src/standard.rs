@@ -37,6 +37,20 @@ pub const DHT: Standard = Standard {
     replicas: 3,
 };
 
+/// The Internet Indirection Infrastructure: packets to names.
+pub const I3: Standard = Standard {
+    name: "i3",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/i3.wasm")),
+    capabilities: &[
+        (Capability::Route, "passes packets on to whoever listens"),
+        (Capability::Timer, "refreshes triggers"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 1,
+};
+
 impl Standard {
     /// What the application asks for. A node's policy can grant less.
     pub fn budgets(&self) -> Budgets {
@@ -113,10 +127,12 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        let imports = prost_sandbox::inspect(DHT.component).expect("it is a component");
+        for standard in [DHT, I3] {
+            let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
-        let asked: BTreeSet<_> = DHT.capabilities.iter().map(|(capability, _)| *capability).collect();
+            let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();
 
-        assert_eq!(asked, imports.capabilities.iter().copied().collect());
+            assert_eq!(asked, imports.capabilities.iter().copied().collect(), "{}", standard.name);
+        }
     }
 }
