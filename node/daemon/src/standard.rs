@@ -92,7 +92,30 @@ pub const SCRIBE: Standard = Standard {
     acknowledgement: Acknowledgement::Majority,
 };
 
+/// The Internet Indirection Infrastructure: packets to names.
+pub const I3: Standard = Standard {
+    name: "i3",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/i3.wasm")),
+    capabilities: &[
+        (Capability::Route, "passes packets on to whoever listens"),
+        (Capability::Timer, "refreshes triggers"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 1,
+    acknowledgement: Acknowledgement::One,
+};
+
+/// Every one of them.
+pub const STANDARD: [Standard; 5] = [DHT, CFS, I3, SCRIBE, P2PTV];
+
 impl Standard {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Standard> {
+        STANDARD.into_iter().find(|standard| standard.name == name)
+    }
+
     /// What the application asks for. A node's policy can grant less.
     pub fn budgets(&self) -> Budgets {
         Budgets {
