@@ -2,6 +2,7 @@
 
 mod admin;
 mod authoring;
+mod cfs;
 mod cli;
 mod components;
 mod content;
@@ -10,7 +11,9 @@ mod demo;
 mod download;
 mod figures;
 mod hostile;
+mod i3;
 mod install;
+mod p2ptv;
 mod partition;
 mod ring;
 mod scribe;

@@ -6,6 +6,7 @@
 pub mod actor;
 pub mod admin;
 pub mod admin_client;
+pub mod cfs;
 pub mod cli;
 pub mod compiler;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod dht_client;
 pub mod download;
 pub mod driver;
 pub mod exit;
+pub mod i3_client;
 pub mod looker;
 pub mod metrics;
 pub mod node;

@@ -20,6 +20,8 @@ pub struct Standard {
     pub capabilities: &'static [(Capability, &'static str)],
     /// Copies of each record, the owner's included.
     pub replicas: u8,
+    /// When a keyed write counts as done.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// Values at ring keys: put, get, remove, list.
@@ -35,6 +37,42 @@ pub const DHT: Standard = Standard {
         (Capability::Log, "tells what goes wrong"),
     ],
     replicas: 3,
+    acknowledgement: Acknowledgement::Majority,
+};
+
+/// Blocks that prove themselves, and files of them.
+pub const CFS: Standard = Standard {
+    name: "cfs",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/cfs.wasm")),
+    capabilities: &[
+        (Capability::Route, "finds the nodes that hold a block"),
+        (Capability::Storage, "keeps the blocks"),
+        (Capability::Timer, "asks again where no answer comes, and counts what publishers have"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Identity, "signs which blocks this node wants kept"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 3,
+    // What a publisher is told is kept must survive the loss of any two.
+    acknowledgement: Acknowledgement::All,
+};
+
+/// A stream from one node to many, P2PTV v1.9.
+pub const P2PTV: Standard = Standard {
+    name: "p2ptv",
+    version: (1, 9, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/p2ptv.wasm")),
+    capabilities: &[
+        (Capability::Route, "passes segments on, and adds receivers along the path"),
+        (Capability::Storage, "notes whom a channel belongs to"),
+        (Capability::Timer, "asks for what is missing"),
+        (Capability::Client, "takes segments from the source's program, and gives them to those that watch"),
+        (Capability::Identity, "signs segments, so that relays cannot forge them"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 3,
+    acknowledgement: Acknowledgement::Majority,
 };
 
 /// Messages to groups: create, join, publish, anycast.
@@ -51,9 +89,33 @@ pub const SCRIBE: Standard = Standard {
         (Capability::Log, "tells what goes wrong"),
     ],
     replicas: 5,
+    acknowledgement: Acknowledgement::Majority,
 };
 
+/// The Internet Indirection Infrastructure: packets to names.
+pub const I3: Standard = Standard {
+    name: "i3",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/i3.wasm")),
+    capabilities: &[
+        (Capability::Route, "passes packets on to whoever listens"),
+        (Capability::Timer, "refreshes triggers"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 1,
+    acknowledgement: Acknowledgement::One,
+};
+
+/// Every one of them.
+pub const STANDARD: [Standard; 5] = [DHT, CFS, I3, SCRIBE, P2PTV];
+
 impl Standard {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Standard> {
+        STANDARD.into_iter().find(|standard| standard.name == name)
+    }
+
     /// What the application asks for. A node's policy can grant less.
     pub fn budgets(&self) -> Budgets {
         Budgets {
@@ -91,7 +153,7 @@ impl Standard {
             capabilities: self.capabilities.iter().map(|(asked, why)| (*asked, (*why).to_owned())).collect(),
             budgets: self.budgets(),
             replicas: self.replicas,
-            acknowledgement: Acknowledgement::Majority,
+            acknowledgement: self.acknowledgement,
             expires: None,
         };
         let manifest = SignedManifest::sign(manifest, key).expect("a standard peerlet's manifest is proper");
@@ -129,7 +191,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        for standard in [DHT, SCRIBE] {
+        for standard in STANDARD {
             let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
             let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();

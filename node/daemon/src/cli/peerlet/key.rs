@@ -44,6 +44,17 @@ pub(super) fn run(args: &KeyArgs) -> Result<(), Failure> {
 
 /// A provider's private key in PKCS#8, as PEM or as DER.
 pub(super) fn read(path: &Path) -> Result<ProviderKey, Failure> {
+    ProviderKey::from_pkcs8(&read_der(path)?).map_err(|_| no_key(path))
+}
+
+/// The file holds no key of the kind that it should.
+pub(in crate::cli) fn no_key(path: &Path) -> Failure {
+    let failure = Failure::new(exit::DATA, format!("{} is not an Ed25519 key in PKCS#8", path.display()));
+    failure.hint("make one with `prost peerlet key`")
+}
+
+/// What a file with a private key holds, as DER.
+pub(in crate::cli) fn read_der(path: &Path) -> Result<Vec<u8>, Failure> {
     let exposed = std::fs::metadata(path).map_err(|error| Failure::reading(path, &error))?.permissions().mode() & 0o077;
     if exposed != 0 {
         let failure = Failure::new(exit::NO_PERMISSION, format!("others can read the key {}", path.display()));
@@ -51,11 +62,7 @@ pub(super) fn read(path: &Path) -> Result<ProviderKey, Failure> {
     }
     let bytes = super::read(path, MAX_KEY)?;
     let pem = PrivatePkcs8KeyDer::from_pem_slice(&bytes).ok();
-    let der = pem.as_ref().map_or(bytes.as_slice(), |key| key.secret_pkcs8_der());
-    ProviderKey::from_pkcs8(der).map_err(|_| {
-        let failure = Failure::new(exit::DATA, format!("{} is not an Ed25519 key in PKCS#8", path.display()));
-        failure.hint("make one with `prost peerlet key`")
-    })
+    Ok(pem.map_or(bytes, |key| key.secret_pkcs8_der().to_vec()))
 }
 
 /// Base64 (RFC 4648, section 4).

@@ -4,7 +4,7 @@ mod build;
 mod call;
 mod dev;
 mod inspect;
-mod key;
+pub(in crate::cli) mod key;
 mod new;
 mod project;
 mod sign;
