@@ -177,6 +177,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Failure> {
         watcher: first.watcher,
     };
     let played = screen.play(args, &node, watch.channel, &receive);
+    let counts = counts(&node, watch.channel);
     // The node would find out by itself, later.
     let _ = node.call(P2PTV, LEAVE, &api::encode(&Leave { watcher: screen.watcher }));
     played?;
@@ -186,7 +187,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Failure> {
         stream: screen.stream,
         first: screen.first,
         ended: screen.ended,
-        line: Line::new(start, &report, counts(&node, watch.channel)),
+        line: Line::new(start, &report, counts),
     };
     match (to_stdout, args.json) {
         (true, _) => summary.line.say(args.json),
