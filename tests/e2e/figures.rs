@@ -48,8 +48,13 @@ fn value(name: &str) -> Vec<u8> {
 /// Stores the value of a name, once: no second attempt.
 fn put(node: &AdminClient, name: &str) -> bool {
     let key = ByteArray::new(*Key::hash(name.as_bytes()).as_bytes());
-    let question =
-        Put { key, name: ByteBuf::from(name.as_bytes()), value: ByteBuf::from(value(name)), expires_in: None };
+    let question = Put {
+        key,
+        name: ByteBuf::from(name.as_bytes()),
+        value: ByteBuf::from(value(name)),
+        expires_in: None,
+        if_version: None,
+    };
     let body = serde_cbor::to_vec(&question).expect("plain data");
     node.call("dht", PUT, &body).is_ok()
 }
@@ -181,7 +186,8 @@ fn lost(ring: &Ring, names: &[String]) -> Vec<String> {
 /// Whether the value that [`put`] stored under this name is read again. A refusal is asked again for a while.
 fn has(node: &AdminClient, name: &str) -> bool {
     let key = ByteArray::new(*Key::hash(name.as_bytes()).as_bytes());
-    let body = serde_cbor::to_vec(&Get { key, name: ByteBuf::from(name.as_bytes()) }).expect("plain data");
+    let body =
+        serde_cbor::to_vec(&Get { key, name: ByteBuf::from(name.as_bytes()), nearest: false }).expect("plain data");
     let mut answer = None;
     wait_until(PATIENCE, || {
         answer = node.call("dht", GET, &body).ok();

@@ -1,6 +1,7 @@
 //! End to end: rings of real processes, asked, hurt and lied to as anyone could.
 
 mod admin;
+mod authoring;
 mod cfs;
 mod cli;
 mod components;
@@ -11,8 +12,10 @@ mod download;
 mod figures;
 mod hostile;
 mod install;
+mod p2ptv;
 mod partition;
 mod ring;
+mod scribe;
 mod send;
 
 #[path = "../../node/daemon/tests/compiler/bomb.rs"]

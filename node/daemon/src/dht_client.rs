@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use prost_dht_api::{List, MAX_LIST, MAX_VALUE, Refusal};
-use prost_kbr::Key;
+use prost_kbr::{Key, NodeId};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -45,9 +45,35 @@ pub struct DhtClient {
     asker: Asker,
 }
 
+/// How a value is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PutOptions {
+    /// Seconds after which the value is gone, 1 to ten years; none keeps it.
+    pub expires_in: Option<u64>,
+    /// Only where the value has this version, 0 where there is none; else [`Refusal::Conflict`].
+    pub if_version: Option<u64>,
+}
+
+/// What is known of a value without reading it all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Greater than that of every value before it.
+    pub version: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Chunks it was cut into; none where it stands in its record.
+    pub chunks: u32,
+    /// Seconds until it is gone, rounded up; none where it stays.
+    pub expires_in: Option<u64>,
+    /// The node that answered.
+    pub from: NodeId,
+}
+
 /// What a put did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
+    /// The version that the value has now.
+    pub version: u64,
     /// Length of the value in bytes.
     pub bytes: u64,
     /// Chunks it was cut into; none where it stands in its record.
@@ -76,6 +102,13 @@ impl DhtClient {
         self
     }
 
+    /// With gets that the first copy on the way may answer: sooner, and perhaps with an older value.
+    #[must_use]
+    pub fn with_nearest(mut self, nearest: bool) -> DhtClient {
+        self.asker.nearest = nearest;
+        self
+    }
+
     /// How often this client asked something again.
     pub fn retries(&self) -> u64 {
         self.asker.retries()
@@ -86,6 +119,16 @@ impl DhtClient {
     /// Done means that every record is durable on at least two nodes, or on the only one. If it fails, the name stands
     /// for the old value or, after a [`Deadline`](Refusal::Deadline), perhaps for the new one.
     pub fn put(&self, name: &[u8], input: &mut (dyn Read + Send)) -> Result<Written, DhtError> {
+        self.put_with(name, input, PutOptions::default())
+    }
+
+    /// The same, with options. Where a condition does not hold, nothing has changed.
+    pub fn put_with(
+        &self,
+        name: &[u8],
+        input: &mut (dyn Read + Send),
+        options: PutOptions,
+    ) -> Result<Written, DhtError> {
         let mut head = Vec::new();
         input.take(MAX_INLINE as u64 + 1).read_to_end(&mut head).map_err(DhtError::Input)?;
         let old = self.old_index(name)?;
@@ -93,13 +136,28 @@ impl DhtClient {
             let bytes = head.len() as u64;
             (Record::Inline(head), bytes, 0)
         } else {
-            let index = self.put_chunks(name, &mut head.as_slice().chain(input))?;
+            let index = self.put_chunks(name, &mut head.as_slice().chain(input), options.expires_in)?;
             let (bytes, chunks) = (index.size, index.count);
             (Record::Index(index), bytes, chunks)
         };
-        self.asker.put(Place::of_value(name), record.encode())?;
+        let stored = self.asker.put(Place::of_value(name), record.encode(), options);
+        if let (Err(DhtError::Refused(Refusal::Conflict(_))), Record::Index(index)) = (&stored, &record) {
+            self.remove_chunks(name, &index.upload, index.count);
+        }
+        let version = stored?.version;
         let left_behind = old.map_or(0, |old| self.remove_chunks(name, &old.upload, old.count));
-        Ok(Written { bytes, chunks, left_behind })
+        Ok(Written { version, bytes, chunks, left_behind })
+    }
+
+    /// What is known of the value of this name; none where there is none.
+    pub fn known(&self, name: &[u8]) -> Result<Option<Known>, DhtError> {
+        let Some(found) = self.asker.get(Place::of_value(name))? else { return Ok(None) };
+        let (bytes, chunks) = match Record::decode(found.value.into_vec())? {
+            Record::Inline(value) => (value.len() as u64, 0),
+            Record::Index(index) => (index.size, index.count),
+        };
+        let from = NodeId::from_bytes(found.from.into_array());
+        Ok(Some(Known { version: found.version, bytes, chunks, expires_in: found.expires_in, from }))
     }
 
     /// The value of this name; none where there is none. It is held in memory whole.
@@ -180,13 +238,19 @@ impl DhtClient {
         }
     }
 
-    fn put_chunks(&self, name: &[u8], input: &mut (dyn Read + Send)) -> Result<Index, DhtError> {
+    fn put_chunks(
+        &self,
+        name: &[u8],
+        input: &mut (dyn Read + Send),
+        expires_in: Option<u64>,
+    ) -> Result<Index, DhtError> {
         let upload = new_upload()?;
+        let options = PutOptions { expires_in, if_version: None };
         let source = Mutex::new(Source { input, next: 0, size: 0, hasher: blake3::Hasher::new(), ended: false });
         let failure = Mutex::new(None);
         let lane = || {
             while let Some((i, chunk)) = lock(&source).next()? {
-                self.asker.put(Place::of_chunk(name, &upload, i), chunk)?;
+                self.asker.put(Place::of_chunk(name, &upload, i), chunk, options)?;
             }
             Ok(())
         };

@@ -18,6 +18,7 @@ pub mod exit;
 pub mod looker;
 pub mod metrics;
 pub mod node;
+pub mod scribe_client;
 pub mod simulated;
 pub mod standard;
 mod status;

@@ -27,7 +27,7 @@ pub struct Standard {
 /// Values at ring keys: put, get, remove, list.
 pub const DHT: Standard = Standard {
     name: "dht",
-    version: (0, 2, 0),
+    version: (0, 3, 0),
     component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/dht.wasm")),
     capabilities: &[
         (Capability::Route, "finds the nodes that hold a value"),
@@ -56,6 +56,40 @@ pub const CFS: Standard = Standard {
     replicas: 3,
     // What a publisher is told is kept must survive the loss of any two.
     acknowledgement: Acknowledgement::All,
+};
+
+/// A stream from one node to many, P2PTV v1.9.
+pub const P2PTV: Standard = Standard {
+    name: "p2ptv",
+    version: (1, 9, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/p2ptv.wasm")),
+    capabilities: &[
+        (Capability::Route, "passes segments on, and adds receivers along the path"),
+        (Capability::Storage, "notes whom a channel belongs to"),
+        (Capability::Timer, "asks for what is missing"),
+        (Capability::Client, "takes segments from the source's program, and gives them to those that watch"),
+        (Capability::Identity, "signs segments, so that relays cannot forge them"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 3,
+    acknowledgement: Acknowledgement::Majority,
+};
+
+/// Messages to groups: create, join, publish, anycast.
+pub const SCRIBE: Standard = Standard {
+    name: "scribe",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/scribe.wasm")),
+    capabilities: &[
+        (Capability::Route, "brings messages from node to node"),
+        (Capability::Storage, "keeps the rules of groups"),
+        (Capability::Timer, "sees that parents and children are there"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Identity, "signs messages, and tells who signed them"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 5,
+    acknowledgement: Acknowledgement::Majority,
 };
 
 impl Standard {
@@ -134,7 +168,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        for standard in [DHT, CFS] {
+        for standard in [DHT, CFS, SCRIBE, P2PTV] {
             let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
             let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();

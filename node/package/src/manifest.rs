@@ -201,7 +201,7 @@ impl Manifest {
         in_range("name", !self.name.is_reserved(), "begins with '.', as only the node's own do")?;
         in_range("version", self.version.to_string().len() <= MAX_VERSION, "is longer than 64 bytes")?;
         let size = self.component.size;
-        in_range("component", (1..=Package::MAX_COMPONENT).contains(&size), "is empty or larger than 16 MiB")?;
+        in_range("component", (1..=Package::MAX_COMPONENT).contains(&size), "is empty or larger than 24 MiB")?;
         in_range("world", is_world(&self.world), "is not 1 to 64 characters of a-z, 0-9, ':', '/', '@', '.' and '-'")?;
         for reason in self.capabilities.values() {
             in_range("capabilities", reason.len() <= MAX_REASON, "have a reason longer than 256 bytes")?;

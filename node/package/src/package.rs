@@ -31,8 +31,8 @@ pub struct Package {
 impl Package {
     /// Bytes before the envelope: magic, version, length.
     pub const HEAD: usize = MAGIC.len() + 1 + 4;
-    /// Largest component, in bytes.
-    pub const MAX_COMPONENT: u64 = 16 << 20;
+    /// Largest component, in bytes. One with CPython in it has 18 MiB.
+    pub const MAX_COMPONENT: u64 = 24 << 20;
     /// Longest package file, in bytes: what a reader needs to take in at most.
     pub const MAX: u64 = Package::HEAD as u64 + SignedManifest::MAX as u64 + Package::MAX_COMPONENT;
 

@@ -175,7 +175,7 @@ fn pooled(options: &EngineOptions) -> Config {
     let count = options.pooled_instances;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count)
-        .total_core_instances(count.saturating_mul(8))
+        .total_core_instances(count.saturating_mul(POOL_CORE_INSTANCES_PER_COMPONENT))
         .total_memories(count)
         .total_tables(count.saturating_mul(POOL_TABLES_PER_COMPONENT))
         .total_stacks(1)

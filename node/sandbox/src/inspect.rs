@@ -9,12 +9,13 @@ use wasmparser::{FuncValidatorAllocations, Parser, Payload, ValidPayload, Valida
 use crate::text::clean;
 use crate::types::TypeCounter;
 
-/// Bytes of a component. JavaScript peerlets, which bring their interpreter along, are about 12 MiB.
-pub const COMPONENT_BYTES: usize = 16 << 20;
+/// Bytes of a component. Peerlets in Python and JavaScript bring their interpreter along: about 18 and 12 MiB.
+pub const COMPONENT_BYTES: usize = 24 << 20;
 
 /// Bounds on what a compiler and an instance have to carry. They are far above what guest toolchains make and far below
 /// what the WebAssembly specifications allow.
-const MODULES: u64 = 16;
+/// A component of componentize-py has 38: CPython and its libraries, and one in place of each WASI interface.
+const MODULES: u64 = 48;
 const COMPONENTS: u64 = 16;
 /// Most are only bundles of exports, of which a component has one for each interface it imports; what an engine really
 /// instantiates is bounded by [`MODULES`] and by the store's limiter.

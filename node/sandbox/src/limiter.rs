@@ -3,7 +3,7 @@
 use wasmtime::ResourceLimiter;
 
 /// Core instances, memories and tables of one component: far above what guest toolchains make.
-const INSTANCES: usize = 32;
+const INSTANCES: usize = 64;
 const MEMORIES: usize = 4;
 const TABLES: usize = 16;
 /// What the engine keeps for one element of a table.

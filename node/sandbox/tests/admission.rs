@@ -94,7 +94,7 @@ fn a_component_cut_short_anywhere_is_refused() {
 
 #[test]
 fn more_than_any_toolchain_makes_is_refused_before_it_is_compiled() {
-    let modules = "(core module)".repeat(17);
+    let modules = "(core module)".repeat(49);
     let too_many = [
         ("modules", format!("(component {modules})")),
         ("nested components", format!("(component {})", "(component)".repeat(17))),

@@ -34,7 +34,7 @@ pub use options::{Options, Scenario};
 pub use plan::{Churn, Conditions, Phase, Plan};
 pub use span::span_text;
 pub use sweep::{sizes, table};
-pub use template::{Template, TemplateError};
+pub use template::{Template, TemplateError, written};
 pub use watch::{NoWatch, Watch};
 pub use workload::{Ask, Origins, Payload, Peerlet, Workload};
 

@@ -49,6 +49,9 @@ pub struct Put {
     /// Seconds after which the value is gone, from 1 to [`MAX_EXPIRES_IN`]; none keeps it.
     #[serde(default)]
     pub expires_in: Option<u64>,
+    /// Only where the value has this [`version`](Found::version), 0 where there is none; else [`Refusal::Conflict`].
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 /// A [`Put`] or [`Remove`] is done.
@@ -68,6 +71,9 @@ pub struct Get {
     pub key: Id,
     /// Under which name.
     pub name: ByteBuf,
+    /// Whether the first copy on the way may answer. It is nearer, and may be older than the one responsible has it.
+    #[serde(default)]
+    pub nearest: bool,
 }
 
 /// The value that a [`Get`] found.
@@ -92,6 +98,9 @@ pub struct Remove {
     pub key: Id,
     /// Under which name.
     pub name: ByteBuf,
+    /// As for a [`Put`].
+    #[serde(default)]
+    pub if_version: Option<u64>,
 }
 
 /// Asks for names at a key, in order. Answered by [`Listed`].

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Refusal {
     /// The request is not one that the peerlet takes; trying again will not help.
     BadRequest(String),
+    /// The value has another version than the request says: this one, 0 where there is no value.
+    Conflict(u64),
     /// No answer in time. A put or remove may or may not have taken effect.
     Deadline,
     /// As many requests as this node or the responsible one takes at a time are open.
@@ -31,6 +33,7 @@ impl Refusal {
     pub const fn name(&self) -> &'static str {
         match self {
             Refusal::BadRequest(_) => "bad-request",
+            Refusal::Conflict(_) => "conflict",
             Refusal::Deadline => "deadline",
             Refusal::Busy => "busy",
             Refusal::TooFewReplicas => "too-few-replicas",
@@ -43,7 +46,7 @@ impl Refusal {
 
     /// Whether the same request may well succeed a little later.
     pub const fn is_transient(&self) -> bool {
-        !matches!(self, Refusal::BadRequest(_) | Refusal::NoWillingNode)
+        !matches!(self, Refusal::BadRequest(_) | Refusal::Conflict(_) | Refusal::NoWillingNode)
     }
 }
 
@@ -51,6 +54,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::BadRequest(detail) => write!(f, "{}: {detail}", self.name()),
+            Refusal::Conflict(version) => write!(f, "{}: {version}", self.name()),
             _ => f.write_str(self.name()),
         }
     }
@@ -77,6 +81,9 @@ impl FromStr for Refusal {
         if let Some(detail) = text.strip_prefix("bad-request: ") {
             return Ok(Refusal::BadRequest(detail.to_owned()));
         }
+        if let Some(version) = text.strip_prefix("conflict: ") {
+            return version.parse().map(Refusal::Conflict).map_err(|_| UnknownRefusal);
+        }
         PLAIN.iter().find(|known| known.name() == text).cloned().ok_or(UnknownRefusal)
     }
 }
@@ -100,7 +107,7 @@ mod tests {
     fn every_refusal_reads_back_from_its_text() {
         let detailed = Refusal::BadRequest("the name is too long".to_owned());
 
-        for refusal in PLAIN.iter().chain([&detailed]) {
+        for refusal in PLAIN.iter().chain([&detailed, &Refusal::Conflict(7)]) {
             assert_eq!(refusal.to_string().parse(), Ok(refusal.clone()));
         }
         assert_eq!("no such thing".parse::<Refusal>(), Err(UnknownRefusal));

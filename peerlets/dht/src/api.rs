@@ -7,11 +7,10 @@ use core::convert::Infallible;
 use minicbor::data::Type;
 use minicbor::decode::{Decode, Decoder, Error};
 use minicbor::encode::{self, Encoder};
-use prost_dht_api::{GET, LIST, MAX_LIST, PUT, REMOVE, Refusal};
+use prost_dht_api::{GET, LIST, MAX_EXPIRES_IN, MAX_LIST, MAX_NAME, MAX_VALUE, PUT, REMOVE, Refusal};
 use prost_peerlet::cbor::Bytes;
-use prost_peerlet::{Key, Request};
-
-use crate::message::{Action, Answer, Found};
+use prost_peerlet::dht::{Answer, DhtError, Found, Operation};
+use prost_peerlet::{Failure, Key, Request};
 
 /// Every field that a request can have.
 #[derive(Default)]
@@ -20,23 +19,26 @@ struct Fields {
     name: Option<Bytes>,
     value: Option<Bytes>,
     expires_in: Option<u64>,
+    if_version: Option<u64>,
+    nearest: Option<bool>,
     prefix: Option<Bytes>,
     after: Option<Bytes>,
     max: Option<u32>,
 }
 
 /// What a request asks for, and at which key.
-pub(crate) fn parse(request: &Request) -> Result<(Key, Action), Refusal> {
+pub(crate) fn parse(request: &Request) -> Result<(Key, Operation), Refusal> {
     let known: &[&str] = match request.method.as_str() {
-        PUT => &["key", "name", "value", "expires_in"],
-        GET | REMOVE => &["key", "name"],
+        PUT => &["key", "name", "value", "expires_in", "if_version"],
+        GET => &["key", "name", "nearest"],
+        REMOVE => &["key", "name", "if_version"],
         LIST => &["key", "prefix", "after", "max"],
         _ => return Err(Refusal::BadRequest("the methods are put, get, remove and list".to_owned())),
     };
     let fields = fields(&request.body, known).map_err(|error| Refusal::BadRequest(error.to_string()))?;
-    let (key, action) = action(&request.method, fields)
+    let (key, operation) = operation(&request.method, fields)
         .ok_or_else(|| Refusal::BadRequest(format!("'{}' lacks a field", request.method)))?;
-    action.fault().map_or(Ok((key, action)), |fault| Err(Refusal::BadRequest(fault.to_owned())))
+    fault(&operation).map_or(Ok((key, operation)), |fault| Err(Refusal::BadRequest(fault.to_owned())))
 }
 
 /// The body of an answer.
@@ -52,17 +54,50 @@ pub(crate) fn body(answer: &Answer) -> Vec<u8> {
     encoder.into_writer()
 }
 
-fn action(method: &str, fields: Fields) -> Option<(Key, Action)> {
-    let action = match method {
-        PUT => Action::Put { name: fields.name?, value: fields.value?, expires_in: fields.expires_in },
-        GET => Action::Get { name: fields.name? },
-        REMOVE => Action::Remove { name: fields.name? },
+fn operation(method: &str, fields: Fields) -> Option<(Key, Operation)> {
+    let if_version = fields.if_version;
+    let operation = match method {
+        PUT => Operation::Put { name: fields.name?, value: fields.value?, expires_in: fields.expires_in, if_version },
+        GET => Operation::Get { name: fields.name?, nearest: fields.nearest.unwrap_or(false) },
+        REMOVE => Operation::Remove { name: fields.name?, if_version },
         _ => {
             let max = fields.max?.min(MAX_LIST);
-            Action::List { prefix: fields.prefix.unwrap_or_default(), after: fields.after, max }
+            Operation::List { prefix: fields.prefix.unwrap_or_default(), after: fields.after, max }
         }
     };
-    Some((fields.key?, action))
+    Some((fields.key?, operation))
+}
+
+/// What is wrong with an operation, if anything is.
+fn fault(operation: &Operation) -> Option<&'static str> {
+    let is_long = |name: &Bytes| name.len() > MAX_NAME;
+    match operation {
+        Operation::Put { name, .. } | Operation::Remove { name, .. } | Operation::Get { name, .. } if is_long(name) => {
+            Some("the name is too long")
+        }
+        Operation::Put { value, .. } if value.len() > MAX_VALUE => Some("the value is too long"),
+        Operation::Put { expires_in: Some(seconds), .. } if !(1..=MAX_EXPIRES_IN).contains(seconds) => {
+            Some("expires_in is out of range")
+        }
+        Operation::List { prefix, after, .. } if is_long(prefix) || after.as_ref().is_some_and(is_long) => {
+            Some("the name is too long")
+        }
+        Operation::List { max, .. } if !(1..=MAX_LIST).contains(max) => Some("max is out of range"),
+        _ => None,
+    }
+}
+
+/// Why an operation came to nothing, as a program is told.
+pub(crate) fn refusal(error: DhtError) -> Refusal {
+    match error {
+        DhtError::Conflict(version) => Refusal::Conflict(version),
+        DhtError::Storage => Refusal::Storage,
+        DhtError::Failed(Failure::Deadline) => Refusal::Deadline,
+        DhtError::Failed(Failure::Unreachable | Failure::TooManyHops) => Refusal::Unreachable,
+        DhtError::Failed(Failure::NoWillingNode) => Refusal::NoWillingNode,
+        DhtError::Failed(Failure::NotDurable | Failure::HandlerFailed) => Refusal::Storage,
+        DhtError::Failed(Failure::Overloaded) => Refusal::Busy,
+    }
 }
 
 fn fields(bytes: &[u8], known: &[&str]) -> Result<Fields, Error> {
@@ -79,6 +114,8 @@ fn fields(bytes: &[u8], known: &[&str]) -> Result<Fields, Error> {
             "name" => once(&mut fields.name, &mut decoder)?,
             "value" => once(&mut fields.value, &mut decoder)?,
             "expires_in" => once(&mut fields.expires_in, &mut decoder)?,
+            "if_version" => once(&mut fields.if_version, &mut decoder)?,
+            "nearest" => once(&mut fields.nearest, &mut decoder)?,
             "prefix" => once(&mut fields.prefix, &mut decoder)?,
             "after" => once(&mut fields.after, &mut decoder)?,
             _ => once(&mut fields.max, &mut decoder)?,

@@ -406,7 +406,8 @@ impl<P: Peerlet + Default + Send + 'static> Ring<P> {
         &mut self.world
     }
 
-    fn app(&self) -> AppId {
+    /// The application.
+    pub fn app(&self) -> AppId {
         self.package.manifest.manifest().app()
     }
 }

@@ -3,8 +3,9 @@
 //! A peerlet is a type that implements [`Peerlet`] and is handed to [`peerlet!`]. Each module named after a capability
 //! ([`route`], [`storage`], [`timer`], [`client`], [`identity`], [`log`]) imports one interface of the contract; the
 //! component asks for a capability only where its code calls into that module. On top of them stand what most applications
-//! need: [`Questions`] to other nodes, [`SoftState`], [`Timers`] by name, [`collections`] of records, an [`Inbox`] for local
-//! programs, messages as [`cbor`], [`time`] and [`random`] numbers. `testing` runs a peerlet without a node.
+//! need: [`Questions`] to other nodes, [`cast`] to groups of them, [`SoftState`], [`Timers`] by name, [`collections`] of
+//! records, an [`Inbox`] for local programs, messages as [`cbor`], [`time`] and [`random`] numbers. `testing` runs a peerlet
+//! without a node.
 //!
 //! An event handler is a transaction. What it asks for takes effect after it has returned without an error and its
 //! writes are durable; where it returns an error or traps, nothing of the event takes effect.
@@ -28,9 +29,11 @@
 //! prost_peerlet::peerlet!(Counter);
 //! ```
 
+pub mod cast;
 pub mod cbor;
 pub mod client;
 pub mod collections;
+pub mod dht;
 mod host;
 mod id;
 pub mod identity;
@@ -55,7 +58,7 @@ pub use host::native;
 #[allow(missing_docs, reason = "written by a macro; the contract documents what needs it")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit/peerlet.wit",
+        path: "wit/peerlet.wit",
         world: "peerlet",
         additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash],
         generate_unused_types: true,

@@ -13,6 +13,7 @@ use crate::{Dispatch, Failure, Key, Message, NodeId, random};
 const HEAD: usize = 10;
 const QUESTION: u8 = 0;
 const ANSWER: u8 = 1;
+const NOT_YET: u8 = 2;
 
 /// Whom a question goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,20 @@ impl Question {
     ///
     /// [`RouteError`] where the answer cannot be sent.
     pub fn answer(&self, body: &[u8]) -> Result<(), RouteError> {
-        let payload = message(self.channel, ANSWER, self.number, body);
+        self.reply(ANSWER, body)
+    }
+
+    /// Has it asked again a little later, perhaps of another node.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Question::answer).
+    pub fn not_yet(&self) -> Result<(), RouteError> {
+        self.reply(NOT_YET, &[])
+    }
+
+    fn reply(&self, kind: u8, body: &[u8]) -> Result<(), RouteError> {
+        let payload = message(self.channel, kind, self.number, body);
         let is_near = route::round_trip(self.asker).is_some() || self.asker == route::myself();
         let sent = if is_near { route::send(self.asker, &payload) } else { route::route(self.asker, &payload) };
         sent.map(drop)
@@ -92,7 +106,7 @@ pub enum Received<T> {
         /// The answer.
         body: Vec<u8>,
     },
-    /// An answer that nobody waits for: it came twice, or too late.
+    /// An answer that ends nothing: nobody waits for it any more, or it asks for patience.
     Late,
     /// Nothing of this channel.
     Other,
@@ -168,7 +182,20 @@ impl<T> Questions<T> {
                 Some(about) => Received::Answer { about, from: message.origin, body: body.to_vec() },
                 None => Received::Late,
             },
+            NOT_YET => {
+                self.put_off(number);
+                Received::Late
+            }
             _ => Received::Other,
+        }
+    }
+
+    /// Whoever was asked cannot answer now.
+    fn put_off(&mut self, number: u64) {
+        let Some(open) = self.open.get_mut(&number) else { return };
+        (open.message, open.failure) = (None, Failure::Unreachable);
+        if open.attempts < self.patience.attempts {
+            self.timers.set(number, self.patience.pause);
         }
     }
 

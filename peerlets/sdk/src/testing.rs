@@ -44,6 +44,9 @@ const NAME: usize = 512;
 const TIMERS: usize = 256;
 const EFFECTS: usize = 256;
 
+/// Values, and when they expire.
+type Records = BTreeMap<(Place, Vec<u8>), (Vec<u8>, Option<Duration>)>;
+
 /// The id of a node with this name.
 pub fn node_id(name: &str) -> NodeId {
     Id::hash(name.as_bytes())
@@ -86,11 +89,13 @@ pub struct State {
     pub elsewhere: BTreeSet<Key>,
     /// Bytes of records that it takes.
     pub storage_bytes: u64,
+    /// Writes and deletions so far.
+    pub writes: u64,
     /// Time since the test began.
     pub now: Duration,
     /// Its clock is ahead by this.
     pub ahead: Duration,
-    records: BTreeMap<(Place, Vec<u8>), (Vec<u8>, Option<Duration>)>,
+    records: Records,
     timers: BTreeMap<(Duration, u64), u64>,
     last_id: u64,
     drawn: u64,
@@ -259,6 +264,7 @@ impl State {
             joined: true,
             elsewhere: BTreeSet::new(),
             storage_bytes: 256 << 20,
+            writes: 0,
             now: Duration::ZERO,
             ahead: Duration::ZERO,
             records: BTreeMap::new(),
@@ -274,6 +280,17 @@ impl State {
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// When the next timer runs out, as time since the test began.
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes over the keyed records of another node, as when responsibility moves.
+    pub fn copy_records(&mut self, of: &State) {
+        let keyed = of.records.iter().filter(|((place, _), _)| matches!(place, Place::At(_)));
+        self.records.extend(keyed.map(|(name, value)| (name.clone(), value.clone())));
     }
 
     fn count(&mut self) {
@@ -421,6 +438,7 @@ impl Host for State {
             return Err(StorageError::OverQuota);
         }
         self.count();
+        self.writes += 1;
         let expires = expires_in.map(|seconds| self.now + Duration::from_secs(seconds));
         self.records.insert((place, name.to_vec()), (value.to_vec(), expires));
         Ok(())
@@ -429,6 +447,7 @@ impl Host for State {
     fn delete(&mut self, place: Place, name: &[u8]) -> core::result::Result<(), StorageError> {
         self.here(place)?;
         self.count();
+        self.writes += 1;
         self.records.remove(&(place, name.to_vec()));
         Ok(())
     }

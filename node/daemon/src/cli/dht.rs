@@ -3,15 +3,17 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use prost_sim::latency::parse_span;
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::output;
 use super::ring::key_of;
 use super::target::Target;
-use crate::dht_client::{DhtClient, DhtError};
+use crate::dht_client::{DhtClient, DhtError, PutOptions};
 use crate::exit;
 
 /// What to do.
@@ -21,6 +23,8 @@ pub(super) enum DhtCommand {
     Put(PutArgs),
     /// Print the value of a name, or write it to a file.
     Get(GetArgs),
+    /// Show the version of a value, its size, how long it stays and who has it.
+    Stat(StatArgs),
     /// Remove the value of a name.
     Remove(RemoveArgs),
     /// List the names of the records at a key.
@@ -33,6 +37,13 @@ pub(super) struct PutArgs {
     name: String,
     /// The file; - or nothing for standard input.
     file: Option<PathBuf>,
+    /// The value is gone after this time, as 30s, 10m, 2h or 7d.
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    expires_in: Option<Duration>,
+    /// Only where the value has this version, as `stat` shows it; 0 for where there is none. Exit code 1 where it has
+    /// another.
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<u64>,
     #[command(flatten)]
     target: Target,
     /// As JSON.
@@ -47,8 +58,22 @@ pub(super) struct GetArgs {
     /// Write it to this file, whole or not at all.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Take the first copy on the way: nearer, and perhaps older.
+    #[arg(long)]
+    nearest: bool,
     #[command(flatten)]
     target: Target,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct StatArgs {
+    /// Name of the value.
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -78,6 +103,7 @@ pub(super) fn run(command: &DhtCommand) -> Result<(), Failure> {
     match command {
         DhtCommand::Put(args) => put(args),
         DhtCommand::Get(args) => get(args),
+        DhtCommand::Stat(args) => stat(args),
         DhtCommand::Remove(args) => remove(args),
         DhtCommand::List(args) => list(args),
     }
@@ -86,24 +112,39 @@ pub(super) fn run(command: &DhtCommand) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Stored<'a> {
     name: &'a str,
+    version: u64,
     bytes: u64,
     chunks: u32,
 }
 
+#[derive(Serialize)]
+struct Known<'a> {
+    name: &'a str,
+    version: u64,
+    bytes: u64,
+    chunks: u32,
+    expires_in_s: Option<u64>,
+    from: String,
+}
+
 fn put(args: &PutArgs) -> Result<(), Failure> {
+    // A value that is to go within a second stays for one.
+    let expires_in = args.expires_in.map(|time| time.as_secs().max(1));
+    let options = PutOptions { expires_in, if_version: args.if_version };
     let dht = DhtClient::new(args.target.client()?);
     let written = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
-        Some(path) => dht.put(args.name.as_bytes(), &mut open(path)?)?,
-        None => dht.put(args.name.as_bytes(), &mut io::stdin())?,
+        Some(path) => dht.put_with(args.name.as_bytes(), &mut open(path)?, options)?,
+        None => dht.put_with(args.name.as_bytes(), &mut io::stdin(), options)?,
     };
     if written.left_behind > 0 {
         eprintln!("warning: {} chunks of the earlier value could not be removed", written.left_behind);
     }
     if args.json {
-        return output::json(&Stored { name: &args.name, bytes: written.bytes, chunks: written.chunks });
+        let version = written.version;
+        return output::json(&Stored { name: &args.name, version, bytes: written.bytes, chunks: written.chunks });
     }
     let chunks = if written.chunks == 0 { String::new() } else { format!(" in {} chunks", written.chunks) };
-    output::line(format!("stored {}{chunks}", output::size(written.bytes)))
+    output::line(format!("stored {}{chunks}, version {}", output::size(written.bytes), written.version))
 }
 
 fn open(path: &Path) -> Result<impl Read + Send + use<>, Failure> {
@@ -113,7 +154,7 @@ fn open(path: &Path) -> Result<impl Read + Send + use<>, Failure> {
 }
 
 fn get(args: &GetArgs) -> Result<(), Failure> {
-    let dht = DhtClient::new(args.target.client()?);
+    let dht = DhtClient::new(args.target.client()?).with_nearest(args.nearest);
     let found = match &args.out {
         Some(path) => get_file(&dht, args.name.as_bytes(), path)?,
         None => get_stdout(&dht, args.name.as_bytes())?,
@@ -121,7 +162,29 @@ fn get(args: &GetArgs) -> Result<(), Failure> {
     if found {
         return Ok(());
     }
-    Err(Failure::new(exit::FAILED, format!("there is no value of the name '{}'", args.name)))
+    Err(none(&args.name))
+}
+
+fn none(name: &str) -> Failure {
+    Failure::new(exit::FAILED, format!("there is no value of the name '{name}'"))
+}
+
+fn stat(args: &StatArgs) -> Result<(), Failure> {
+    let known = DhtClient::new(args.target.client()?).known(args.name.as_bytes())?;
+    let known = known.ok_or_else(|| none(&args.name))?;
+    let (version, bytes, chunks, expires_in_s) = (known.version, known.bytes, known.chunks, known.expires_in);
+    let from = known.from.to_string();
+    if args.json {
+        return output::json(&Known { name: &args.name, version, bytes, chunks, expires_in_s, from });
+    }
+    output::line(format!("version      {version}"))?;
+    output::line(format!("size         {} in {}", output::size(bytes), records(chunks)))?;
+    output::line(format!("stays        {}", expires_in_s.map_or("until removed".to_owned(), |s| format!("{s} s"))))?;
+    output::line(format!("from         {from}"))
+}
+
+fn records(chunks: u32) -> String {
+    if chunks == 0 { "one record".to_owned() } else { format!("{chunks} chunks") }
 }
 
 /// Beside the file first, so that a failure leaves an older file as it was.

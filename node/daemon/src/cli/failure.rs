@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::admin_client::AdminError;
 use crate::config::ConfigError;
 use crate::exit;
+use crate::scribe_client::ScribeError;
 
 /// One line for people, and an exit code for programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,15 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
         Failure::new(error.code, error)
+    }
+}
+
+impl From<ScribeError> for Failure {
+    fn from(error: ScribeError) -> Failure {
+        match error {
+            ScribeError::Admin(error) => error.into(),
+            ScribeError::Answer => Failure::new(exit::DATA, error).hint("is it of another version? see prost peerlet list"),
+        }
     }
 }
 

@@ -11,9 +11,11 @@ mod dht;
 mod failure;
 mod node;
 mod output;
+mod p2ptv;
 mod peerlet;
 mod policy;
 mod ring;
+mod scribe;
 mod send;
 mod sim;
 mod status;
@@ -70,6 +72,12 @@ enum Command {
     /// Publish directories into the ring and read them.
     #[command(subcommand)]
     Cfs(cfs::CfsCommand),
+    /// Send messages to groups, and read them.
+    #[command(subcommand)]
+    Scribe(scribe::ScribeCommand),
+    /// Stream to many, and watch.
+    #[command(subcommand)]
+    P2ptv(p2ptv::P2ptvCommand),
     /// Send an application's message into the ring.
     Send(Box<send::SendArgs>),
     /// Look at the ring.
@@ -121,6 +129,8 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Policy(command) => policy::run(command),
         Command::Dht(command) => dht::run(command),
         Command::Cfs(command) => cfs::run(command),
+        Command::Scribe(command) => scribe::run(command),
+        Command::P2ptv(command) => p2ptv::run(command),
         Command::Send(args) => send::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
@@ -154,7 +164,14 @@ mod tests {
             "cert node --ca-dir d --name a --out n",
             "cert node --open",
             "peerlet key --out k",
+            "peerlet new greeter --lang python --dir d",
+            "peerlet new greeter --sdk https://example.org/prost",
             "peerlet build dir -o c.wasm",
+            "peerlet test dir --only partition --json",
+            "peerlet dev dir --nodes 3 --everywhere",
+            "peerlet call greeter greet Ada --node 3",
+            "peerlet call greeter greet - --admin http://127.0.0.1:1 --token-file t",
+            "peerlet sign --key k",
             "peerlet sign c.wasm --key k --name dht --app-version 1.2.3 --reason route=x --budget queue=1",
             "peerlet inspect p --json",
             "peerlet install p --admin http://127.0.0.1:1 --token-file t",
@@ -167,7 +184,9 @@ mod tests {
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
             "dht put name file",
             "dht put name",
-            "dht get name -o file",
+            "dht put name --expires-in 10m --if-version 0 --json",
+            "dht get name -o file --nearest",
+            "dht stat name --json",
             "dht remove name",
             "dht list name --json",
             "cfs publish dir --key k --salt site --ttl 30d --window 16 --json",
@@ -179,6 +198,15 @@ mod tests {
             "cfs extend 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --ttl 1h",
             "cfs mount 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --listen 127.0.0.1:0",
             "cfs status --json",
+            "scribe create news --member creator --publisher 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
+            "scribe join news@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --anycast --count 3",
+            "scribe publish news -",
+            "scribe anycast news hello",
+            "scribe leave news",
+            "scribe status --json",
+            "p2ptv serve film --channel news --rate 800k --json",
+            "p2ptv watch news -o - --rewind 8 --buffer 3 --seconds 9 --source 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+            "p2ptv status news --json",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --name n --type 0 --json hello",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --key \
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --locator blake3:\
@@ -210,6 +238,10 @@ mod tests {
         }
         assert_eq!(code("prost --version"), exit::OK);
         assert_eq!(code("prost peerlet sign c --key k --name Not_A_Name"), exit::USAGE);
+        assert_eq!(code("prost peerlet new Not_A_Name"), exit::USAGE);
+        assert_eq!(code("prost peerlet new .own"), exit::USAGE);
+        assert_eq!(code("prost peerlet new a --lang js --sdk /"), exit::USAGE);
+        assert_eq!(code("prost peerlet call a b hex:0"), exit::USAGE);
         for line in ["", "--package p --app dht", "--app dht", "--provider 0f --app dht"] {
             assert_eq!(code(&format!("prost policy explain --policy p {line}")), exit::USAGE, "{line}");
         }
@@ -229,6 +261,9 @@ mod tests {
         assert_eq!(code("prost node --check-config --config /no/such/prost.toml"), exit::CONFIG);
         assert_eq!(code("prost node --check-config --listen nowhere"), exit::CONFIG);
         assert_eq!(code("prost peerlet inspect /no/such/package"), exit::NO_INPUT);
+        assert_eq!(code("prost peerlet test /no/such/peerlet"), exit::NO_INPUT);
+        assert_eq!(code("prost peerlet dev /no/such/peerlet"), exit::NO_INPUT);
+        assert_eq!(code("prost peerlet new a --dir /no/such/dir/a --sdk /no/such/checkout"), exit::NO_INPUT);
         assert_eq!(code("prost policy check /no/such/policy"), exit::NO_INPUT);
         assert_eq!(code("prost sim --nodes 2 --seed 1 --latency /no/such/matrix"), exit::NO_INPUT);
         assert_eq!(code("prost sim --seed 1 --scenario study --study /no/such/study"), exit::NO_INPUT);

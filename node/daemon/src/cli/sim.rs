@@ -90,7 +90,7 @@ fn broken<'a>(violations: impl IntoIterator<Item = (u64, &'a Violation)>) -> Res
 }
 
 /// The failure of a run that could not be made. Which of its files cannot be had decides the code.
-fn failed(error: scenario::Error, trace: Option<&Path>) -> Failure {
+pub(super) fn failed(error: scenario::Error, trace: Option<&Path>) -> Failure {
     let code = match &error {
         scenario::Error::Option { .. } | scenario::Error::Latency(LatencyError::Fixed(_)) => exit::USAGE,
         scenario::Error::Latency(LatencyError::Read { .. }) => exit::NO_INPUT,

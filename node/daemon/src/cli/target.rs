@@ -10,11 +10,14 @@ use crate::admin_client::AdminClient;
 use crate::config::ADMIN_TOKEN_FILE;
 use crate::config::DEFAULT_DATA_DIR;
 
+/// The administration interface of a node whose operator has chosen no other.
+pub(super) const DEFAULT_ADMIN: &str = "http://127.0.0.1:9090";
+
 /// The node to talk to.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Target {
     /// Administration interface of the node.
-    #[arg(long, value_name = "URL", env = "PROST_ADMIN", default_value = "http://127.0.0.1:9090")]
+    #[arg(long, value_name = "URL", env = "PROST_ADMIN", default_value = DEFAULT_ADMIN)]
     admin: String,
     /// File with the interface's token. By default admin.token in the data directory.
     #[arg(long, value_name = "FILE", env = "PROST_ADMIN_TOKEN_FILE")]
@@ -22,6 +25,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The node with this administration interface, whose token is in this file.
+    pub(super) fn of(admin: String, token_file: Option<PathBuf>) -> Target {
+        Target { admin, token_file }
+    }
+
     /// A client of the node.
     pub(super) fn client(&self) -> Result<AdminClient, Failure> {
         let token = match &self.token_file {

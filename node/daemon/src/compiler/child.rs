@@ -78,8 +78,14 @@ impl ChildCompiler {
         Ok(ChildCompiler::new(program, ChildLimits::default()))
     }
 
-    /// Compiles a component for an engine. Takes as long as [`ChildLimits::wall`] and no longer.
+    /// Compiles a component for an engine. Takes as long as [`ChildLimits::wall`] and no longer, or for a large one what
+    /// [`ChildLimits::for_bytes`] makes of it.
     pub fn compile(&self, engine: &Engine, component: &[u8], digest: &[u8; 32]) -> Result<Code, CompilerError> {
+        let limits = self.limits.for_bytes(component.len());
+        ChildCompiler { program: self.program.clone(), limits }.compile_within(engine, component, digest)
+    }
+
+    fn compile_within(&self, engine: &Engine, component: &[u8], digest: &[u8; 32]) -> Result<Code, CompilerError> {
         let key = once();
         let (mut process, mut pipe) = self.start(engine, &key, component).map_err(|error| no_process(&error))?;
         let read = Code::read(&key, engine, digest, self.limits.output_bytes, &mut pipe);

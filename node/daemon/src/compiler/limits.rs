@@ -33,7 +33,22 @@ impl Default for ChildLimits {
     }
 }
 
+/// Bytes of a component for which the limits are meant. What is larger brings an interpreter along.
+const USUAL_BYTES: usize = 4 << 20;
+
 impl ChildLimits {
+    /// The limits for a component of this size: each usual size more adds as much time again. Whoever wants a compiler
+    /// for longer has to send as much more.
+    #[must_use]
+    pub fn for_bytes(&self, bytes: usize) -> ChildLimits {
+        let times = u32::try_from(bytes.div_ceil(USUAL_BYTES)).unwrap_or(u32::MAX).max(1);
+        ChildLimits {
+            cpu_seconds: self.cpu_seconds.saturating_mul(times.into()),
+            wall: self.wall.saturating_mul(times),
+            ..self.clone()
+        }
+    }
+
     /// Puts this process under them, for good. The clock is for another one to watch.
     pub fn impose(&self) -> io::Result<()> {
         lower(Resource::As, self.memory_bytes, self.memory_bytes)?;
@@ -60,4 +75,19 @@ impl ChildLimits {
 fn lower(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     let given = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     Ok(setrlimit(resource, Rlimit { current: Some(current.min(given)), maximum: Some(maximum.min(given)) })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_component_has_more_time_and_nothing_else() {
+        let usual = ChildLimits::default();
+        assert_eq!(usual.for_bytes(0), usual);
+        assert_eq!(usual.for_bytes(4 << 20), usual);
+        let large = usual.for_bytes(18 << 20);
+        assert_eq!((large.cpu_seconds, large.wall), (75, Duration::from_secs(100)));
+        assert_eq!(ChildLimits { cpu_seconds: 15, wall: Duration::from_secs(20), ..large }, usual);
+    }
 }

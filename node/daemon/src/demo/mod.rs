@@ -6,6 +6,7 @@ mod ideal;
 mod input;
 mod installs;
 mod interrupt;
+pub(crate) mod local;
 mod moves;
 mod prepare;
 mod processes;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use prost_certs::{CA_CERTIFICATE, CertificateAuthority, NODE_CERTIFICATE, NODE_KEY, UnixTime, Validity};
-use prost_package::{ProviderKey, Resources};
+use prost_contract::Capability;
+use prost_package::{Budgets, ProviderKey, Resources};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::RING;
@@ -35,10 +36,20 @@ pub(super) fn name(i: usize) -> String {
 
 /// A policy that lets this provider's application run, and nothing else.
 pub(super) fn policy(provider: &ProviderKey, application: &Standard) -> String {
-    let capabilities: Vec<String> = application.capabilities.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-    let budgets = application.budgets();
+    let capabilities: Vec<Capability> = application.capabilities.iter().map(|(name, _)| *name).collect();
+    policy_for(provider, application.name, &capabilities, &application.budgets())
+}
+
+/// The same for any application, with these capabilities and within these budgets.
+pub(super) fn policy_for(
+    provider: &ProviderKey,
+    application: &str,
+    capabilities: &[Capability],
+    budgets: &Budgets,
+) -> String {
+    let capabilities: Vec<String> = capabilities.iter().map(|name| format!("\"{name}\"")).collect();
     let mut text = "default = \"deny\"\n\n[node]\n".to_owned();
-    for (name, number) in Resources::default_totals().max(&Resources::of(&budgets)).named() {
+    for (name, number) in Resources::default_totals().max(&Resources::of(budgets)).named() {
         writeln!(text, "{name} = {number}").expect("text can be written to");
     }
     write!(
@@ -46,7 +57,7 @@ pub(super) fn policy(provider: &ProviderKey, application: &Standard) -> String {
         "\n[[rule]]\neffect = \"allow\"\nprovider = \"{}\"\napplication = \"{}\"\n\
          capabilities = [{}]\n\n[rule.budgets]\n",
         hex::encode(provider.public()),
-        application.name,
+        application,
         capabilities.join(", "),
     )
     .expect("text can be written to");

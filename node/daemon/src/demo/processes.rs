@@ -120,6 +120,19 @@ impl Processes {
         }
     }
 
+    /// Ends every node without warning: nobody needs what they have.
+    pub(super) fn abandon(&mut self) {
+        let mut nodes = std::mem::take(&mut self.nodes);
+        for node in &mut nodes {
+            // It may have ended by itself.
+            let _ = node.child.kill();
+        }
+        let ended = nodes.iter_mut().filter_map(|node| node.child.wait().ok()).count();
+        if ended > 0 {
+            self.say.line(format!("{} ended", count(ended, "node")));
+        }
+    }
+
     /// Starts one more node, which joins through this one.
     pub(super) fn join(&mut self, through: NodeId) -> Result<NodeId, DemoError> {
         let no_room = || DemoError::System { what: "start a node", error: io::ErrorKind::NotFound.into() };
@@ -193,6 +206,8 @@ impl Starting {
                 command.env_remove(variable);
             }
         }
+        // A log is read as a file, also by programs.
+        command.env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(cannot)?).stderr(log);
         // A terminal's SIGINT is for the demo alone, which then ends its nodes itself.
         command.process_group(0);
@@ -328,7 +343,8 @@ fn ended_by_itself(status: ExitStatus, name: &str, dir: &Path) -> DemoError {
     DemoError::NodeEnded { node: name.to_owned(), status: status.to_string(), log: log_end(dir) }
 }
 
-fn log_file(dir: &Path) -> PathBuf {
+/// A node's log.
+pub(super) fn log_file(dir: &Path) -> PathBuf {
     dir.join("node.log")
 }
 

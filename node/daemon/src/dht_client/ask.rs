@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::record::Place;
-use super::{DHT, DhtError};
+use super::{DHT, DhtError, PutOptions};
 use crate::admin_client::{AdminClient, AdminError};
 
 /// The pause before the second attempt. Each later one is twice as long, up to [`MAX_PAUSE`].
@@ -43,13 +43,15 @@ pub(super) struct Asker {
     pub(super) patience: Duration,
     /// No new attempt once this is set.
     pub(super) stop: Arc<AtomicBool>,
+    /// Whether the first copy on the way may answer a get.
+    pub(super) nearest: bool,
     retries: AtomicU64,
 }
 
 impl Asker {
     pub(super) fn new(calls: Box<dyn Calls>, patience: Duration) -> Asker {
         let stop = Arc::new(AtomicBool::new(false));
-        Asker { calls, places: Places::default(), patience, stop, retries: AtomicU64::new(0) }
+        Asker { calls, places: Places::default(), patience, stop, nearest: false, retries: AtomicU64::new(0) }
     }
 
     /// Attempts that were not the first.
@@ -57,20 +59,22 @@ impl Asker {
         self.retries.load(Ordering::Relaxed)
     }
 
-    pub(super) fn put(&self, place: Place, value: Vec<u8>) -> Result<Stored, DhtError> {
-        let Place { key, name } = place;
-        let value = ByteBuf::from(value);
-        self.ask(PUT, &Put { key: ByteArray::new(*key.as_bytes()), name: name.into(), value, expires_in: None })
+    pub(super) fn put(&self, place: Place, value: Vec<u8>, options: PutOptions) -> Result<Stored, DhtError> {
+        let (key, name) = (ByteArray::new(*place.key.as_bytes()), place.name.into());
+        let PutOptions { expires_in, if_version } = options;
+        let put = Put { key, name, value: ByteBuf::from(value), expires_in, if_version };
+        // Asked again, a write with a condition could find its own value there and take it for another's.
+        if if_version.is_some() { self.ask_once(PUT, &put) } else { self.ask(PUT, &put) }
     }
 
     pub(super) fn get(&self, place: Place) -> Result<Option<Found>, DhtError> {
         let Place { key, name } = place;
-        self.ask(GET, &Get { key: ByteArray::new(*key.as_bytes()), name: name.into() })
+        self.ask(GET, &Get { key: ByteArray::new(*key.as_bytes()), name: name.into(), nearest: self.nearest })
     }
 
     pub(super) fn remove(&self, place: Place) -> Result<Stored, DhtError> {
         let Place { key, name } = place;
-        self.ask(REMOVE, &Remove { key: ByteArray::new(*key.as_bytes()), name: name.into() })
+        self.ask(REMOVE, &Remove { key: ByteArray::new(*key.as_bytes()), name: name.into(), if_version: None })
     }
 
     pub(super) fn list(&self, question: &List) -> Result<Listed, DhtError> {
@@ -83,9 +87,9 @@ impl Asker {
         let start = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.places.with(|| self.calls.call(method, &body)) {
-                Ok(answer) => return serde_cbor::from_slice(&answer).map_err(|_| DhtError::Answer),
-                Err(error) => worded(error),
+            let error = match self.attempt(method, &body) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
             };
             let enough = self.stop.load(Ordering::Relaxed) || start.elapsed() + pause > self.patience;
             if enough || !error.is_transient() {
@@ -95,6 +99,15 @@ impl Asker {
             thread::sleep(pause);
             pause = (2 * pause).min(MAX_PAUSE);
         }
+    }
+
+    fn ask_once<A: DeserializeOwned>(&self, method: &str, question: &impl Serialize) -> Result<A, DhtError> {
+        self.attempt(method, &serde_cbor::to_vec(question).expect("numbers and bytes are always encoded"))
+    }
+
+    fn attempt<A: DeserializeOwned>(&self, method: &str, body: &[u8]) -> Result<A, DhtError> {
+        let answer = self.places.with(|| self.calls.call(method, body)).map_err(worded)?;
+        serde_cbor::from_slice(&answer).map_err(|_| DhtError::Answer)
     }
 }
 

@@ -54,7 +54,7 @@ impl Calls for Memory {
                 Ok(cbor(&Stored { version: 1, replicas: 1 }))
             }
             "get" => {
-                let Get { key, name } = serde_cbor::from_slice(body).expect("it is a get");
+                let Get { key, name, .. } = serde_cbor::from_slice(body).expect("it is a get");
                 let found = state.records.get(&(key.to_vec(), name.into_vec()));
                 Ok(cbor(&found.map(|value| Found {
                     value: ByteBuf::from(value.as_slice()),
@@ -64,7 +64,7 @@ impl Calls for Memory {
                 })))
             }
             "remove" => {
-                let Remove { key, name } = serde_cbor::from_slice(body).expect("it is a remove");
+                let Remove { key, name, .. } = serde_cbor::from_slice(body).expect("it is a remove");
                 state.records.remove(&(key.to_vec(), name.into_vec()));
                 Ok(cbor(&Stored { version: 2, replicas: 1 }))
             }
@@ -98,7 +98,7 @@ fn values_of_every_size_come_back_as_they_went() {
         let written = dht.put(name.as_bytes(), &mut value.as_slice()).expect("it is stored");
 
         let chunks = if size <= MAX_INLINE { 0 } else { size.div_ceil(CHUNK) };
-        assert_eq!(written, Written { bytes: size as u64, chunks: chunks as u32, left_behind: 0 });
+        assert_eq!(written, Written { version: 1, bytes: size as u64, chunks: chunks as u32, left_behind: 0 });
         assert_eq!(dht.get(name.as_bytes()).expect("it is there"), Some(value.clone()));
         let mut output = Vec::new();
         assert_eq!(dht.get_to(name.as_bytes(), &mut output).expect("it is there"), Some(size as u64));

@@ -39,21 +39,29 @@ impl Template {
     ///
     /// Where a number of another length makes `hex:` digits odd.
     pub fn bytes(&self, number: u64, key: Key) -> Result<Bytes, TemplateError> {
-        let text = fill(&self.0, number, key);
-        if let Some(json) = text.strip_prefix("cbor:") {
-            let value = serde_json::from_str(json).map_err(|error| TemplateError::Json(error.to_string()))?;
-            let bytes = serde_cbor::to_vec(&cbor(value)?).map_err(|error| TemplateError::Json(error.to_string()))?;
-            return Ok(bytes.into());
-        }
-        match text.strip_prefix("hex:") {
-            Some(digits) => unhex(digits).map(Bytes::from),
-            None => Ok(Bytes::copy_from_slice(text.strip_prefix("text:").unwrap_or(&text).as_bytes())),
-        }
+        written(&fill(&self.0, number, key))
     }
 
     /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The bytes of a text without places for anything: what a [`Template`] makes, with its braces as they are.
+///
+/// # Errors
+///
+/// What follows `hex:` or `cbor:` is not what it should be.
+pub fn written(text: &str) -> Result<Bytes, TemplateError> {
+    if let Some(json) = text.strip_prefix("cbor:") {
+        let value = serde_json::from_str(json).map_err(|error| TemplateError::Json(error.to_string()))?;
+        let bytes = serde_cbor::to_vec(&cbor(value)?).map_err(|error| TemplateError::Json(error.to_string()))?;
+        return Ok(bytes.into());
+    }
+    match text.strip_prefix("hex:") {
+        Some(digits) => unhex(digits).map(Bytes::from),
+        None => Ok(Bytes::copy_from_slice(text.strip_prefix("text:").unwrap_or(text).as_bytes())),
     }
 }
 
@@ -141,6 +149,7 @@ mod tests {
         assert_eq!(bytes("hello {i} of {m}", 7), b"hello 7 of {m}");
         assert_eq!(bytes("text:hex:0", 7), b"hex:0");
         assert_eq!(bytes("hex:ff{key}", 7), [&[0xff][..], &[0; 20]].concat());
+        assert_eq!(written("{i}"), Ok(Bytes::from_static(b"{i}")), "a text that is no template has none");
     }
 
     #[test]

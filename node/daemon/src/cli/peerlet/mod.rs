@@ -1,9 +1,15 @@
 //! `prost peerlet`: making packages, and what a node does with them.
 
 mod build;
+mod call;
+mod dev;
 mod inspect;
 pub(in crate::cli) mod key;
+mod new;
+mod project;
 mod sign;
+mod sources;
+mod test;
 mod top;
 
 use std::fs::File;
@@ -24,10 +30,18 @@ use crate::exit;
 /// What to do.
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum PeerletCommand {
+    /// Begin a peerlet: a directory with a small one that builds, is tested and runs.
+    New(new::NewArgs),
+    /// Compile a peerlet to a component.
+    Build(build::BuildArgs),
+    /// Test a peerlet: its own tests, then simulated rings under loss, crashes and a partition.
+    Test(test::TestArgs),
+    /// Run a peerlet on a ring of real nodes on this machine; each save builds it anew and upgrades it there.
+    Dev(dev::DevArgs),
+    /// Ask an application something.
+    Call(call::CallArgs),
     /// Make a provider's key, which signs packages.
     Key(key::KeyArgs),
-    /// Compile a crate to a component.
-    Build(build::BuildArgs),
     /// Make a package of a component.
     Sign(Box<sign::SignArgs>),
     /// Show what a package says and what its component imports.
@@ -93,8 +107,12 @@ struct Installed {
 /// Does it.
 pub(super) fn run(command: &PeerletCommand) -> Result<(), Failure> {
     match command {
-        PeerletCommand::Key(args) => key::run(args),
+        PeerletCommand::New(args) => new::run(args),
         PeerletCommand::Build(args) => build::run(args),
+        PeerletCommand::Test(args) => test::run(args),
+        PeerletCommand::Dev(args) => dev::run(args),
+        PeerletCommand::Call(args) => call::run(args),
+        PeerletCommand::Key(args) => key::run(args),
         PeerletCommand::Sign(args) => sign::run(args),
         PeerletCommand::Inspect(args) => inspect::run(args),
         PeerletCommand::Install(args) => install(args),
