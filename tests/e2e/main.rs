@@ -11,6 +11,7 @@ mod demo;
 mod download;
 mod figures;
 mod hostile;
+mod i3;
 mod install;
 mod p2ptv;
 mod partition;

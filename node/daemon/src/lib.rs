@@ -15,6 +15,7 @@ pub mod dht_client;
 pub mod download;
 pub mod driver;
 pub mod exit;
+pub mod i3_client;
 pub mod looker;
 pub mod metrics;
 pub mod node;

@@ -92,7 +92,30 @@ pub const SCRIBE: Standard = Standard {
     acknowledgement: Acknowledgement::Majority,
 };
 
+/// The Internet Indirection Infrastructure: packets to names.
+pub const I3: Standard = Standard {
+    name: "i3",
+    version: (0, 1, 0),
+    component: include_bytes!(concat!(env!("PROST_PEERLETS_DIR"), "/i3.wasm")),
+    capabilities: &[
+        (Capability::Route, "passes packets on to whoever listens"),
+        (Capability::Timer, "refreshes triggers"),
+        (Capability::Client, "answers programs on the node's machine"),
+        (Capability::Log, "tells what goes wrong"),
+    ],
+    replicas: 1,
+    acknowledgement: Acknowledgement::One,
+};
+
+/// Every one of them.
+pub const STANDARD: [Standard; 5] = [DHT, CFS, I3, SCRIBE, P2PTV];
+
 impl Standard {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Standard> {
+        STANDARD.into_iter().find(|standard| standard.name == name)
+    }
+
     /// What the application asks for. A node's policy can grant less.
     pub fn budgets(&self) -> Budgets {
         Budgets {
@@ -168,7 +191,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_its_component_imports_and_no_more() {
-        for standard in [DHT, CFS, SCRIBE, P2PTV] {
+        for standard in STANDARD {
             let imports = prost_sandbox::inspect(standard.component).expect("it is a component");
 
             let asked: BTreeSet<_> = standard.capabilities.iter().map(|(capability, _)| *capability).collect();

@@ -65,7 +65,9 @@ impl From<ScribeError> for Failure {
     fn from(error: ScribeError) -> Failure {
         match error {
             ScribeError::Admin(error) => error.into(),
-            ScribeError::Answer => Failure::new(exit::DATA, error).hint("is it of another version? see prost peerlet list"),
+            ScribeError::Answer => {
+                Failure::new(exit::DATA, error).hint("is it of another version? see prost peerlet list")
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod compile;
 mod demo;
 mod dht;
 mod failure;
+mod i3;
 mod node;
 mod output;
 mod p2ptv;
@@ -69,15 +70,18 @@ enum Command {
     /// Store values in the ring and read them.
     #[command(subcommand)]
     Dht(dht::DhtCommand),
-    /// Publish directories into the ring and read them.
-    #[command(subcommand)]
-    Cfs(cfs::CfsCommand),
     /// Send messages to groups, and read them.
     #[command(subcommand)]
     Scribe(scribe::ScribeCommand),
     /// Stream to many, and watch.
     #[command(subcommand)]
     P2ptv(p2ptv::P2ptvCommand),
+    /// Publish directories into the ring and read them.
+    #[command(subcommand)]
+    Cfs(cfs::CfsCommand),
+    /// Send packets to names, wherever those who listen are.
+    #[command(subcommand)]
+    I3(i3::I3Command),
     /// Send an application's message into the ring.
     Send(Box<send::SendArgs>),
     /// Look at the ring.
@@ -128,9 +132,10 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Peerlet(command) => peerlet::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Dht(command) => dht::run(command),
-        Command::Cfs(command) => cfs::run(command),
         Command::Scribe(command) => scribe::run(command),
         Command::P2ptv(command) => p2ptv::run(command),
+        Command::Cfs(command) => cfs::run(command),
+        Command::I3(command) => i3::run(command),
         Command::Send(args) => send::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Sim(args) => sim::run(args),
@@ -189,15 +194,6 @@ mod tests {
             "dht stat name --json",
             "dht remove name",
             "dht list name --json",
-            "cfs publish dir --key k --salt site --ttl 30d --window 16 --json",
-            "cfs update dir --key k",
-            "cfs ls 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a/b --json",
-            "cfs stat @0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
-            "cfs cat 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a --caching off",
-            "cfs get 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f -o d --window 5 --json",
-            "cfs extend 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --ttl 1h",
-            "cfs mount 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --listen 127.0.0.1:0",
-            "cfs status --json",
             "scribe create news --member creator --publisher 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
             "scribe join news@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --anycast --count 3",
             "scribe publish news -",
@@ -207,6 +203,25 @@ mod tests {
             "p2ptv serve film --channel news --rate 800k --json",
             "p2ptv watch news -o - --rewind 8 --buffer 3 --seconds 9 --source 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
             "p2ptv status news --json",
+            "cfs publish dir --key k --salt site --ttl 30d --window 16 --json",
+            "cfs update dir --key k",
+            "cfs ls 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a/b --json",
+            "cfs stat @0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --json",
+            "cfs cat 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f/a --caching off",
+            "cfs get 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f -o d --window 5 --json",
+            "cfs extend 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --ttl 1h",
+            "cfs mount 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --listen 127.0.0.1:0",
+            "cfs status --json",
+            "i3 key bank --out k",
+            "i3 listen bob --count 1 --json",
+            "i3 listen bank --secret-file k --udp 127.0.0.1:53 --samples 0 --rate 10",
+            "i3 listen upper --filter cat --suffix zrh --prefix-len 200",
+            "i3 send upper,bob hello --suffix zrh --json",
+            "i3 send bob#000102030405060708090a0b0c0d0e0f - --anycast",
+            "i3 trigger insert clean --stack filter,bob --lease 60",
+            "i3 trigger list --json",
+            "i3 trigger remove bob",
+            "i3 gateway --peer echo=127.0.0.1:0 --peer dns=127.0.0.1:5353 --samples 4",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --name n --type 0 --json hello",
             "send --app dht@0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --key \
              0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --locator blake3:\

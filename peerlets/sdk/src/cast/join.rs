@@ -106,7 +106,10 @@ impl<A: Upcalls> Tree<A> {
         if let Some(last) = join.last.filter(|last| entry.is_root && is_credible(last.epoch)) {
             entry.last = entry.last.max(Some(last));
         }
-        let is_new = entry.children.insert(child, Child { credentials, leaf: join.leaf, is_known: false, until, told: now }).is_none();
+        let is_new = entry
+            .children
+            .insert(child, Child { credentials, leaf: join.leaf, is_known: false, until, told: now })
+            .is_none();
         if is_new {
             self.children += 1;
             self.app.child_added(group, child);

@@ -284,7 +284,14 @@ impl<A: Upcalls> Tree<A> {
 
 impl Search {
     pub(super) fn new() -> Search {
-        Search { number: random::number(), asked: None, attempts: 0, refused: Vec::new(), leaf: false, candidates: Vec::new() }
+        Search {
+            number: random::number(),
+            asked: None,
+            attempts: 0,
+            refused: Vec::new(),
+            leaf: false,
+            candidates: Vec::new(),
+        }
     }
 
     fn refuse(&mut self, node: NodeId) {
