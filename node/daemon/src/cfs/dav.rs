@@ -318,7 +318,7 @@ mod tests {
             (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
             (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
         ];
-        dates.map(|(seconds, date)| assert_eq!(http_date(seconds), date));
+        dates.iter().for_each(|(seconds, date)| assert_eq!(http_date(*seconds), *date));
     }
 
     #[test]
@@ -334,7 +334,7 @@ mod tests {
             ("bytes=0-1,3-4", None),
             ("bytes=-0", None),
         ];
-        cases.map(|(range, expected)| assert_eq!(parse_range(range, 10), expected, "{range}"));
+        cases.iter().for_each(|(range, expected)| assert_eq!(parse_range(range, 10), *expected, "{range}"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Gateway {
             thread::spawn(move || shared.send_all(peer));
         }
         loop {
-            for received in self.listener.next()? {
+            for received in self.listener.receive()? {
                 if let Ok(datagram) = cbor::decode(&received.payload) {
                     self.shared.answer(datagram);
                 }

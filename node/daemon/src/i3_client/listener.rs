@@ -71,7 +71,7 @@ impl Listener {
     /// # Errors
     ///
     /// [`I3Error`] where asking again would not help.
-    pub fn next(&mut self) -> Result<Vec<Received>, I3Error> {
+    pub fn receive(&mut self) -> Result<Vec<Received>, I3Error> {
         match self.client.next(self.endpoint, self.from) {
             Ok(batch) => {
                 self.lost = batch.lost;

@@ -107,7 +107,7 @@ pub(crate) fn run(args: &ListenArgs) -> Result<(), Failure> {
     eprintln!("listening to {id}");
     let (mut left, mut lost) = (args.count, 0);
     while left != Some(0) {
-        for received in listener.next()? {
+        for received in listener.receive()? {
             taker.take(listener.client(), &received)?;
             left = left.map(|left| left.saturating_sub(1));
             if left == Some(0) {

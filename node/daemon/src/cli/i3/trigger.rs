@@ -159,16 +159,16 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
 fn print(shown: &Shown) -> Result<(), Failure> {
     let target = |stack: &[String], host: &str| if stack.is_empty() { host.to_owned() } else { stack.join(",") };
     let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
-    let inserted: Vec<_> = shown.inserted.iter().map(|own| {
+    let inserted = shown.inserted.iter().map(|own| {
         let node = own.node.clone().unwrap_or_else(|| "nobody yet".to_owned());
         vec![own.id.clone(), target(&own.stack, &own.endpoint), node, seconds(own.refreshed_ms_ago)]
     });
-    let kept: Vec<_> = shown.kept.iter().map(|kept| {
+    let kept = shown.kept.iter().map(|kept| {
         let role = if kept.responsible { "responsible" } else { "copy" };
         vec![kept.id.clone(), target(&kept.stack, &kept.holder), role.to_owned(), seconds(kept.expires_ms)]
     });
-    output::table(&["INSERTED", "TARGET", "KEPT BY", "REFRESHED"], &inserted.collect::<Vec<_>>())?;
-    output::table(&["KEPT", "TARGET", "AS", "EXPIRES"], &kept.collect::<Vec<_>>())?;
+    output::table(&["inserted", "target", "kept by", "refreshed"], &inserted.collect::<Vec<_>>())?;
+    output::table(&["kept", "target", "as", "expires"], &kept.collect::<Vec<_>>())?;
     let Counts { fired, unmatched, limited, exhausted, cached, routed, homeless } = shown.counts;
     output::line(format!(
         "packets: {fired} fired a trigger, {unmatched} ids matched none, {limited} over a rate, {exhausted} through too \

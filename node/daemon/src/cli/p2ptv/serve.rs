@@ -30,7 +30,7 @@ const LINE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct ServeArgs {
+pub(in crate::cli) struct ServeArgs {
     /// The file; - for standard input.
     file: PathBuf,
     /// Name of the channel; its key is the SHA-1 of it.

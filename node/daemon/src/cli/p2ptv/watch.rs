@@ -39,7 +39,7 @@ const LINE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct WatchArgs {
+pub(in crate::cli) struct WatchArgs {
     /// Name of the channel.
     #[arg(value_parser = name)]
     channel: String,

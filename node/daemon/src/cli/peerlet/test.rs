@@ -230,7 +230,10 @@ fn missing(program: &str, error: &io::Error) -> Failure {
 
 /// The sandbox for all runs: the component is the same in each, and compiling takes longest of all where it is large.
 #[derive(Clone)]
-struct Once(Arc<Mutex<(Sandboxed, Option<Arc<dyn Program>>)>>);
+struct Once(Arc<Mutex<Compiler>>);
+
+/// A sandbox, and what it has compiled.
+type Compiler = (Sandboxed, Option<Arc<dyn Program>>);
 
 impl Once {
     fn new() -> Result<Once, Failure> {
