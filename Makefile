@@ -3,8 +3,10 @@
 
 CARGO ?= cargo
 NODES ?= 8
+# Those whose tools must be there; others are tried where they are.
+LANGUAGES ?= python
 
-.PHONY: demo build test sweep check fix bench fuzz toolchain clean
+.PHONY: demo build test languages sweep check fix bench fuzz toolchain clean
 
 ## Build, then watch a ring install an application on demand and lose a node without losing data.
 demo: build
@@ -21,6 +23,10 @@ test: toolchain
 	$(CARGO) test --release --locked --package prost-manager --test it fall_over
 	cd peerlets && $(CARGO) test --workspace --locked
 	$(MAKE) fuzz
+
+## Peerlets in other languages, with the tools that their communities use: from nothing to an answer on a ring.
+languages: toolchain
+	PROST_TEST_LANGUAGES=$(LANGUAGES) $(CARGO) test --release --locked --package prost-tests --test e2e -- --ignored --nocapture authoring::a_peerlet_in
 
 ## As the sweep of the tests, with ten times as many seeds.
 sweep:

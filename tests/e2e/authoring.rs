@@ -218,6 +218,7 @@ fn builds(language: &str) -> bool {
 }
 
 #[test]
+#[ignore = "minutes of an optimised program: make languages"]
 fn a_peerlet_in_python_goes_all_the_way() {
     if can_have("python", "componentize-py", builds("python")) {
         goes_all_the_way("python");
@@ -225,6 +226,7 @@ fn a_peerlet_in_python_goes_all_the_way() {
 }
 
 #[test]
+#[ignore = "minutes of an optimised program: make languages"]
 fn a_peerlet_in_javascript_goes_all_the_way() {
     if can_have("js", "jco", builds("js")) {
         goes_all_the_way("js");

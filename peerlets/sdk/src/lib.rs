@@ -34,6 +34,7 @@ pub mod cbor;
 pub mod client;
 pub mod collections;
 pub mod dht;
+pub mod dolr;
 mod host;
 mod id;
 pub mod identity;

@@ -178,6 +178,7 @@ mod tests {
             "peerlet call greeter greet - --admin http://127.0.0.1:1 --token-file t",
             "peerlet sign --key k",
             "peerlet sign c.wasm --key k --name dht --app-version 1.2.3 --reason route=x --budget queue=1",
+            "peerlet sign --standard dht --key k",
             "peerlet inspect p --json",
             "peerlet install p --admin http://127.0.0.1:1 --token-file t",
             "peerlet list --json",
@@ -253,6 +254,9 @@ mod tests {
         }
         assert_eq!(code("prost --version"), exit::OK);
         assert_eq!(code("prost peerlet sign c --key k --name Not_A_Name"), exit::USAGE);
+        for line in ["--standard none --key k", "--standard dht c --key k", "--standard dht"] {
+            assert_eq!(code(&format!("prost peerlet sign {line}")), exit::USAGE, "{line}");
+        }
         assert_eq!(code("prost peerlet new Not_A_Name"), exit::USAGE);
         assert_eq!(code("prost peerlet new .own"), exit::USAGE);
         assert_eq!(code("prost peerlet new a --lang js --sdk /"), exit::USAGE);

@@ -1,5 +1,7 @@
 //! A group on a ring: members that read all the time, as programs do.
 
+#![allow(dead_code, reason = "each test binary uses another part of it")]
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -11,13 +13,13 @@ use prost_scribe_api::{self as api, Access, Group, Item};
 use scribe::{Scribe, key};
 
 /// Settings of the peerlet.
-pub const HEARTBEAT: Duration = Duration::from_secs(10);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Children of a node at most.
-pub const CHILDREN: usize = 16;
+pub(crate) const CHILDREN: usize = 16;
 const SLICE: Duration = Duration::from_millis(100);
 const NAME: &str = "news";
 
-pub struct World {
+pub(crate) struct World {
     pub ring: Ring<Scribe>,
     pub group: Key,
     creator: NodeId,
@@ -34,11 +36,11 @@ struct Reader {
 
 impl World {
     /// A ring on which a node drawn from the seed has created the group, for everyone.
-    pub fn new(setup: Setup) -> World {
+    pub(crate) fn new(setup: Setup) -> World {
         World::with_rules(setup, Access::Anyone, Access::Anyone)
     }
 
-    pub fn with_rules(setup: Setup, join: Access, publish: Access) -> World {
+    pub(crate) fn with_rules(setup: Setup, join: Access, publish: Access) -> World {
         let mut ring = Ring::<Scribe>::grow(setup);
         let creator = ring.any();
         let create = api::Create { name: NAME.to_owned(), join, publish };
@@ -47,20 +49,20 @@ impl World {
         World { ring, group: key(NAME, creator), creator, readers: BTreeMap::new() }
     }
 
-    pub fn name(&self) -> Group {
+    pub(crate) fn name(&self) -> Group {
         Group { name: NAME.to_owned(), creator: Some(self.creator) }
     }
 
-    pub fn root(&self) -> Index {
+    pub(crate) fn root(&self) -> Index {
         self.ring.owner(self.group)
     }
 
-    pub fn readers(&self) -> Vec<Index> {
+    pub(crate) fn readers(&self) -> Vec<Index> {
         self.readers.keys().copied().filter(|node| self.ring.is_alive(*node)).collect()
     }
 
     /// Programs on these nodes join at the same time.
-    pub fn join(&mut self, nodes: &[Index]) {
+    pub(crate) fn join(&mut self, nodes: &[Index]) {
         let join = cbor::encode(&api::Join { group: self.name(), takes_anycast: false });
         let mut waiting: Vec<(Index, Ticket)> =
             nodes.iter().map(|node| (*node, self.ring.call(*node, api::JOIN, &join))).collect();
@@ -86,20 +88,20 @@ impl World {
         assert!(waiting.is_empty(), "{} joins are not answered", waiting.len());
     }
 
-    pub fn leave(&mut self, node: Index) {
+    pub(crate) fn leave(&mut self, node: Index) {
         let leave = api::Leave { group: self.name(), subscription: None };
         self.ring.ask(node, api::LEAVE, &cbor::encode(&leave)).expect("left");
         self.readers.remove(&node);
     }
 
     /// A program publishes. The answer is for [`Ring::answer`].
-    pub fn publish(&mut self, node: Index, data: &[u8]) -> Ticket {
+    pub(crate) fn publish(&mut self, node: Index, data: &[u8]) -> Ticket {
         let publish = api::Publish { group: self.name(), data: Bytes::from(data) };
         self.ring.call(node, api::PUBLISH, &cbor::encode(&publish))
     }
 
     /// Time passes, programs read, and there is never a cycle.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let end = self.ring.now() + time;
         while self.ring.now() < end {
             self.read();
@@ -134,7 +136,7 @@ impl World {
     }
 
     /// When each live reader heard this, once for each time that it did.
-    pub fn heard(&self, data: &[u8]) -> BTreeMap<Index, Vec<Duration>> {
+    pub(crate) fn heard(&self, data: &[u8]) -> BTreeMap<Index, Vec<Duration>> {
         let live = self.readers.iter().filter(|(node, _)| self.ring.is_alive(**node));
         let times = |reader: &Reader| {
             reader.heard.iter().filter(|(_, heard)| heard == data).map(|(at, _)| *at).collect::<Vec<_>>()
@@ -143,12 +145,12 @@ impl World {
     }
 
     /// Everything that a reader has heard, in order.
-    pub fn heard_by(&self, node: Index) -> Vec<Vec<u8>> {
+    pub(crate) fn heard_by(&self, node: Index) -> Vec<Vec<u8>> {
         self.readers[&node].heard.iter().map(|(_, data)| data.clone()).collect()
     }
 
     #[track_caller]
-    pub fn assert_heard_once(&self, data: &[u8]) {
+    pub(crate) fn assert_heard_once(&self, data: &[u8]) {
         for (node, times) in self.heard(data) {
             assert_eq!(times.len(), 1, "node {node} on {:?}", String::from_utf8_lossy(data));
         }
@@ -167,16 +169,16 @@ impl World {
         way
     }
 
-    pub fn parent(&self, node: Index) -> Option<Index> {
+    pub(crate) fn parent(&self, node: Index) -> Option<Index> {
         self.ring.peek(node, |scribe| scribe.parent(self.group)).flatten().and_then(|id| self.ring.index(id))
     }
 
-    pub fn children(&self, node: Index) -> Vec<Index> {
+    pub(crate) fn children(&self, node: Index) -> Vec<Index> {
         let children = self.ring.peek(node, |scribe| scribe.children(self.group)).unwrap_or_default();
         children.into_iter().filter_map(|id| self.ring.index(id)).collect()
     }
 
-    pub fn is_in(&self, node: Index) -> bool {
+    pub(crate) fn is_in(&self, node: Index) -> bool {
         self.ring.peek(node, |scribe| !scribe.groups().is_empty()).unwrap_or(false)
     }
 
@@ -195,7 +197,7 @@ impl World {
 
     /// What holds once all is quiet.
     #[track_caller]
-    pub fn assert_whole(&self) {
+    pub(crate) fn assert_whole(&self) {
         let root = self.root();
         for node in self.ring.members().into_iter().filter(|node| self.is_in(*node)) {
             let children = self.children(node);
@@ -216,7 +218,7 @@ impl World {
     }
 
     /// Edges from a node to the root.
-    pub fn depth(&self, node: Index) -> usize {
+    pub(crate) fn depth(&self, node: Index) -> usize {
         let mut depth = 0;
         let mut at = node;
         while let Some(parent) = self.parent(at) {

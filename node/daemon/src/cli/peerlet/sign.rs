@@ -16,6 +16,7 @@ use super::super::failure::Failure;
 use super::super::output;
 use super::project::{self, Project};
 use crate::exit;
+use crate::standard::{STANDARD, Standard};
 
 /// Why a capability is asked for where nothing else is said.
 const DEFAULT_REASON: &str = "imported by the component";
@@ -25,6 +26,11 @@ const DAY_S: u64 = 24 * 60 * 60;
 pub(in crate::cli) struct SignArgs {
     /// The component [default: what `prost peerlet build` has made in this directory].
     component: Option<PathBuf>,
+    /// Sign the application of this name that the program has with it, with all that it needs: dht, cfs, i3, scribe or p2ptv.
+    #[arg(long, value_name = "NAME", value_parser = standard, conflicts_with_all = [
+        "component", "name", "app_version", "sequence", "reason", "budget", "replicas", "acknowledgement", "expires_in",
+    ])]
+    standard: Option<Standard>,
     /// The provider's private key, from `prost peerlet key` [default: the `key` of peerlet.toml].
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -55,6 +61,11 @@ pub(in crate::cli) struct SignArgs {
     /// File to write the package to [default: NAME-VERSION.prost].
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+fn standard(name: &str) -> Result<Standard, String> {
+    let names = || STANDARD.map(|standard| standard.name).join(", ");
+    Standard::named(name).ok_or_else(|| format!("there is no such application; there are {}", names()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -150,6 +161,13 @@ impl Release {
 
 /// Signs, and prints the package's file and the application's id.
 pub(super) fn run(args: &SignArgs) -> Result<(), Failure> {
+    if let Some(standard) = &args.standard {
+        let key = args
+            .key
+            .as_deref()
+            .ok_or_else(|| Failure::new(exit::USAGE, "nobody says whose key signs").hint("name its file with --key"))?;
+        return save(args, &standard.package(&read_key(key)?));
+    }
     // Who names a component and an application means these, whatever directory this is.
     let project = match (&args.component, &args.name) {
         (Some(_), Some(_)) => None,
@@ -168,11 +186,7 @@ pub(super) fn run(args: &SignArgs) -> Result<(), Failure> {
     let file = project.as_ref().and_then(|project| Some(project.dir.join(project.file.key.as_ref()?)));
     let key = args.key.clone().or(file);
     let key = key.ok_or_else(|| missing("whose key signs", "name its file with --key"))?;
-    let key = super::key::read(&key).map_err(|failure| {
-        let is_missing = failure.code == exit::NO_INPUT;
-        if is_missing { failure.hint("make a key with `prost peerlet key`") } else { failure }
-    })?;
-    let package = release.sign(&key, &component)?;
+    let package = release.sign(&read_key(&key)?, &component)?;
     let manifest = package.manifest.manifest();
     let unasked = |reason: &&String| {
         let name = reason.split('=').next().unwrap_or_default();
@@ -182,6 +196,19 @@ pub(super) fn run(args: &SignArgs) -> Result<(), Failure> {
         let cause = format!("--reason {reason}: the component does not import that capability");
         return Err(Failure::new(exit::USAGE, cause).hint("leave it out"));
     }
+    save(args, &package)
+}
+
+fn read_key(path: &Path) -> Result<ProviderKey, Failure> {
+    super::key::read(path).map_err(|failure| {
+        let is_missing = failure.code == exit::NO_INPUT;
+        if is_missing { failure.hint("make a key with `prost peerlet key`") } else { failure }
+    })
+}
+
+/// Writes the package, and prints its file and the application's id.
+fn save(args: &SignArgs, package: &Package) -> Result<(), Failure> {
+    let manifest = package.manifest.manifest();
     let default = || PathBuf::from(format!("{}-{}.prost", manifest.name, manifest.version));
     let out = args.out.clone().unwrap_or_else(default);
     write(&out, &package.encode())?;
