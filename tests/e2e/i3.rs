@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use prost_node::standard::I3;
-use prost_tests::{Node, PATIENCE, Plan, Ring, provider, wait_until};
+use prost_tests::{Node, PATIENCE, Plan, Ring, provider, run, wait_until};
 
 fn i3(nodes: usize) -> Ring {
     let ring = Plan::of(nodes).start();
@@ -104,7 +104,7 @@ fn a_name_with_a_secret_is_its_holders_and_the_nearest_of_several_gets_a_packet_
     let ring = i3(3);
     let key = ring.path("bank.key");
     let key = key.to_str().expect("plain names");
-    let bank = ring[0].ask(&["i3", "key", "bank", "--out", key]).ok().trim().to_owned();
+    let bank = run(["i3", "key", "bank", "--out", key]).ok().trim().to_owned();
     let holder = Running::listen(&ring[1], &["bank", "--secret-file", key]);
     ring[2].ask(&["i3", "listen", &bank]).refused(64);
     let imitator = Running::listen(&ring[2], &["bank"]);

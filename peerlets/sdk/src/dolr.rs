@@ -258,7 +258,7 @@ impl Pointers {
         holders.sort_by_key(|holder| if *holder == me { 0 } else { route::round_trip(*holder).unwrap_or(u32::MAX) });
         holders.truncate(usize::from(count.max(1)));
         let word = Word::Deliver { object, from, data: data.clone() };
-        holders.into_iter().fold(false, |sent, holder| self.send(holder, &word).is_ok() || sent)
+        holders.into_iter().filter(|holder| self.send(*holder, &word).is_ok()).count() > 0
     }
 
     fn announce(&mut self, object: Key) {

@@ -98,7 +98,7 @@ impl From<AdminError> for Failure {
 /// The exit code for an HTTP status.
 fn refusal_code(status: u16) -> u8 {
     match status {
-        400 | 413 | 415 | 422 => exit::DATA,
+        400 | 413 | 415 => exit::DATA,
         401 | 403 => exit::NO_PERMISSION,
         502..=504 => exit::UNAVAILABLE,
         _ => exit::FAILED,
