@@ -316,7 +316,7 @@ async fn body(request: Request, most: usize) -> Result<Bytes, Problem> {
 
 fn call_problem(failure: &CallFailure) -> Problem {
     let (status, hint) = match failure {
-        CallFailure::NotInstalled(_) => (StatusCode::NOT_FOUND, "see 'prost peerlet list'"),
+        CallFailure::NotInstalled(_) => (StatusCode::NOT_FOUND, "install it here with 'prost peerlet install'"),
         CallFailure::Ambiguous(_) => (StatusCode::CONFLICT, "see 'prost peerlet list'"),
         CallFailure::Refused(_) => (StatusCode::FORBIDDEN, "see the node's policy"),
         CallFailure::Application(_) => (StatusCode::UNPROCESSABLE_ENTITY, "this is the application's own answer"),

@@ -336,7 +336,7 @@ fn status(args: &StatusArgs) -> Result<(), Failure> {
             if place.root { "root".to_owned() } else { place.parent.clone().unwrap_or_else(|| "none".to_owned()) };
         vec![place.key.clone(), role.to_owned(), parent, place.children.len().to_string()]
     };
-    output::table(&["GROUP", "ROLE", "PARENT", "CHILDREN"], &places.iter().map(row).collect::<Vec<_>>())
+    output::table(&["group", "role", "parent", "children"], &places.iter().map(row).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

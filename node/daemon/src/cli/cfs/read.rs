@@ -93,7 +93,7 @@ pub(super) fn list(args: &ListArgs) -> Result<(), Failure> {
             let size = listed.size.unwrap_or(0).to_string();
             vec![listed.kind.to_owned(), size, listed.modified.unwrap_or(0).to_string(), printable(&listed.name)]
         };
-        return output::table(&["KIND", "BYTES", "MODIFIED", "NAME"], &rows.iter().map(row).collect::<Vec<_>>());
+        return output::table(&["kind", "bytes", "modified", "name"], &rows.iter().map(row).collect::<Vec<_>>());
     }
     rows.iter().try_for_each(|listed| {
         let slash = if listed.kind == kind(NodeKind::Directory) { "/" } else { "" };
