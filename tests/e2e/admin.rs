@@ -73,7 +73,7 @@ fn what_is_too_long_is_refused() {
     // Nobody runs here.
     assert_eq!(ask(&ring, "POST /api/v1/apps/dht/put", &head, &vec![0; longest]).status, 404);
     assert_eq!(ask(&ring, "POST /api/v1/peerlets", &head, &vec![0; longest + 1]).status, 400);
-    assert_eq!(ask(&ring, "POST /api/v1/peerlets", &head, &vec![0; 18 << 20]).status, 413);
+    assert_eq!(ask(&ring, "POST /api/v1/peerlets", &head, &vec![0; 26 << 20]).status, 413);
     assert_eq!(ring[0].ask(&["health"]).ok(), "ready\n");
 }
 

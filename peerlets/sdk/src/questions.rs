@@ -7,7 +7,7 @@ use crate::route::{self, RouteError};
 use crate::soft_state::Full;
 use crate::time::Instant;
 use crate::timers::Timers;
-use crate::{Dispatch, Failure, Key, Message, NodeId, random};
+use crate::{Failure, Key, Message, NodeId, random};
 
 /// First bytes of a message: whose it is, what it is, and the number of the question.
 const HEAD: usize = 10;
@@ -233,11 +233,6 @@ impl<T> Questions<T> {
         self.open.remove(&number).map(|open| open.about)
     }
 
-    /// What was given with a question that is open.
-    pub fn about(&self, number: u64) -> Option<&T> {
-        self.open.get(&number).map(|open| &open.about)
-    }
-
     /// How many questions are open.
     pub fn len(&self) -> usize {
         self.open.len()
@@ -298,16 +293,6 @@ fn failure(error: RouteError) -> Failure {
     match error {
         RouteError::OverBudget | RouteError::TooLarge => Failure::Overloaded,
         RouteError::NotJoined => Failure::Unreachable,
-    }
-}
-
-/// The dispatch of the message that a target makes.
-impl From<Target> for Dispatch {
-    fn from(target: Target) -> Dispatch {
-        match target {
-            Target::PerHop(_) => Dispatch::PerHop,
-            Target::Key(_) | Target::Node(_) => Dispatch::EndNode,
-        }
     }
 }
 
