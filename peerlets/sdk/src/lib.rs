@@ -3,9 +3,9 @@
 //! A peerlet is a type that implements [`Peerlet`] and is handed to [`peerlet!`]. Each module named after a capability
 //! ([`route`], [`storage`], [`timer`], [`client`], [`identity`], [`log`]) imports one interface of the contract; the
 //! component asks for a capability only where its code calls into that module. On top of them stand what most applications
-//! need: [`Questions`] to other nodes, [`cast`] to groups of them, [`SoftState`], [`Timers`] by name, [`collections`] of
-//! records, an [`Inbox`] for local programs, messages as [`cbor`], [`time`] and [`random`] numbers. `testing` runs a peerlet
-//! without a node.
+//! need: [`Questions`] to other nodes, [`SoftState`], [`Timers`] by name, [`collections`] of records, an [`Inbox`] for local
+//! programs, messages as [`cbor`], [`time`] and [`random`] numbers; and the tiers of the common API, [`dht`], [`dolr`] and
+//! [`cast`]. `testing` runs a peerlet without a node.
 //!
 //! An event handler is a transaction. What it asks for takes effect after it has returned without an error and its
 //! writes are durable; where it returns an error or traps, nothing of the event takes effect.

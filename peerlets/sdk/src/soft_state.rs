@@ -35,7 +35,8 @@ impl<K: Ord + Clone, V> SoftState<K, V> {
     ///
     /// # Errors
     ///
-    /// [`Full`] where this would be one too many that has not expired.
+    /// [`Full`] where this would be one too many that has not expired. What has expired makes room for it and is told by
+    /// [`expired`](SoftState::expired) no more: who wants to know of each calls that first.
     pub fn insert(&mut self, key: K, value: V, lasts: Duration) -> Result<Option<V>, Full> {
         if !self.entries.contains_key(&key) && self.entries.len() >= self.most && self.expired().is_empty() {
             return Err(Full);
